@@ -1,0 +1,3 @@
+//! Reaches devices in a tenant network for Sluice routers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Network-namespace topologies with real peers and real clients.

@@ -1,0 +1,3 @@
+//! Terminates WireGuard tunnels, enforces session rules, translates, forwards.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The only place with TUN devices, sockets, clocks, OS randomness and threads.

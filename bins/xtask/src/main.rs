@@ -1,0 +1,3 @@
+//! Set-up, checks and demonstrations: cargo xtask --help.
+
+fn main() {}
