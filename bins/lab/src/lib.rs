@@ -1,1 +1,31 @@
-//! Network-namespace topologies with real peers and real clients.
+//! Network-namespace topologies with real peers and real clients, for tests, demonstrations and benchmarks.
+//!
+//! A [`Lab`] is one run: its namespaces, links, files and processes carry its name, nothing outside them is touched, and
+//! all of it goes when the last handle is dropped, also when a test panics. Inside are [`Host`]s; programs that nobody here
+//! wrote run on them ([`services`], [`peer`]), and so do our own binaries ([`sluice`]). [`topology`] has the pictures.
+//!
+//! Every wait has a deadline, every load a bound in count and time, and a process is ended by the id it was started with.
+
+pub mod binaries;
+pub mod capture;
+mod host;
+mod keys;
+mod lab;
+mod link;
+mod output;
+pub mod peer;
+mod process;
+pub mod requirements;
+pub mod services;
+mod stale;
+mod wait;
+
+pub use host::Host;
+pub use keys::KeyPair;
+pub use lab::{Lab, Tag};
+pub use link::{Mtu, Port};
+pub use output::Output;
+pub use process::Process;
+pub use requirements::lab_test;
+pub use stale::remove_stale_labs;
+pub use wait::{retry, wait_until};

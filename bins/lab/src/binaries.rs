@@ -1,0 +1,32 @@
+//! Where our own programs and other projects' are found.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+/// A program of this workspace: in `SLUICE_BIN_DIR`, else beside the running program or its `deps` directory.
+pub fn sluice(name: &str) -> Result<PathBuf> {
+    let places = places();
+    match places.iter().map(|place| place.join(name)).find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("{name} is not built (looked in {places:?}); run `cargo build --workspace --bins`"),
+    }
+}
+
+/// A peer implementation of another project: installed by `cargo xtask bench`, or on the path.
+pub fn peer(name: &str) -> Option<PathBuf> {
+    let tools = places().into_iter().filter_map(|place| Some(place.parent()?.join("tools/bin")));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    tools.chain(path).map(|place| place.join(name)).find(|path| path.is_file())
+}
+
+fn places() -> Vec<PathBuf> {
+    if let Some(directory) = std::env::var_os("SLUICE_BIN_DIR") {
+        return vec![PathBuf::from(directory)];
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.parent().unwrap_or(Path::new("")).to_owned();
+    let above = beside.parent().unwrap_or(Path::new("")).to_owned();
+    vec![beside, above]
+}

@@ -1,0 +1,11 @@
+//! Servers that nobody here wrote, each with a configuration and files of its own.
+
+mod dns;
+mod iperf;
+mod nginx;
+mod sshd;
+
+pub use dns::Dns;
+pub use iperf::{Direction, Iperf, IperfReport};
+pub use nginx::Nginx;
+pub use sshd::Sshd;

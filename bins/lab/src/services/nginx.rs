@@ -1,0 +1,68 @@
+//! A web server.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::host::Host;
+use crate::process::Process;
+
+/// What the start page says, followed by the host's name.
+const GREETING: &str = "Hello from";
+/// The size of `/megabyte`.
+const MEGABYTE: usize = 1_000_000;
+
+/// nginx on port 80, v4 and v6: `/` greets with the host's name, `/megabyte` has 1 000 000 bytes.
+#[derive(Debug)]
+pub struct Nginx {
+    host: Host,
+    directory: PathBuf,
+    process: Process,
+}
+
+impl Nginx {
+    /// Starts it; returns when the port is bound.
+    pub fn start(host: &Host) -> Result<Nginx> {
+        let name = format!("nginx-{}", host.name());
+        let directory = host.lab().subdirectory(&name)?;
+        let path = directory.display();
+        std::fs::write(directory.join("index.html"), Nginx::greeting(host.name()))?;
+        std::fs::write(directory.join("megabyte"), vec![b'm'; MEGABYTE])?;
+        let config = host.lab().file(&format!("{name}.conf"), configuration(&path.to_string()))?;
+        let (config, prefix) = (config.display().to_string(), format!("{path}/"));
+        let process = host.spawn(&["nginx", "-e", "stderr", "-p", &prefix, "-c", &config])?;
+        host.wait_for_port("tcp", 80, &process)?;
+        Ok(Nginx { host: host.clone(), directory, process })
+    }
+
+    /// The start page of a host of this name.
+    pub fn greeting(host: &str) -> String {
+        format!("{GREETING} {host}\n")
+    }
+
+    /// Who asked for what, oldest first: lines of `address path`.
+    pub fn visitors(&self) -> Result<Vec<String>> {
+        self.process.check_running()?;
+        let text = std::fs::read_to_string(self.directory.join("access.log"))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// The host it runs on.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// One process, nothing outside the directory.
+fn configuration(directory: &str) -> String {
+    format!(
+        "daemon off;\nmaster_process off;\nuser root;\npid {directory}/pid;\nerror_log stderr;\n\
+         events {{ worker_connections 256; }}\n\
+         http {{\n\
+         log_format visitor '$remote_addr $request_uri';\naccess_log {directory}/access.log visitor;\n\
+         client_body_temp_path {directory}/body;\nproxy_temp_path {directory}/proxy;\n\
+         fastcgi_temp_path {directory}/fastcgi;\nuwsgi_temp_path {directory}/uwsgi;\nscgi_temp_path {directory}/scgi;\n\
+         server {{ listen 80; listen [::]:80; root {directory}; }}\n\
+         }}\n"
+    )
+}
