@@ -27,7 +27,7 @@ pub const TOOLS: [Tool; 17] = [
     tool("curl", "curl"),
     tool("ssh", "openssh-client"),
     tool("sshd", "openssh-server"),
-    tool("nginx", "nginx-light"),
+    tool("nginx", "nginx"),
     tool("iperf3", "iperf3"),
     tool("dnsmasq", "dnsmasq-base"),
     tool("dig", "bind9-dnsutils"),
@@ -89,8 +89,8 @@ pub fn lab_test(body: impl FnOnce(&Lab) -> Result<()>) {
     }
 }
 
-/// Debian puts daemons into sbin, which is not on every user's path.
-fn is_installed(program: &str) -> bool {
+/// True if a program is on the path or in sbin: Debian puts daemons there, which is not on every user's path.
+pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])

@@ -1,0 +1,145 @@
+//! The direction of dependencies, as DESIGN draws it: read from `cargo metadata` and, inside `router-core`, from the sources.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::cargo::{cargo, root};
+use crate::run::{Failure, Log};
+use crate::step::Outcome;
+
+/// Who may use whom, of our own crates; what is not listed here may not be used. Development dependencies are free.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("wg-proto", &[]),
+    ("router-core", &["wg-proto"]),
+    ("control-proto", &["router-core", "wg-proto"]),
+    ("sluice-runtime", &["control-proto", "router-core", "wg-proto"]),
+    ("sluice-router", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
+    ("sluice-connector", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
+    ("sluice-server", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
+    ("sluice", &["control-proto"]),
+    // Tools around the programs.
+    ("sluice-lab", &["wg-proto", "router-core"]),
+    ("sluice-benches", &["sluice-lab", "sluice-runtime", "router-core", "wg-proto"]),
+    ("xtask", &["sluice-lab"]),
+];
+
+/// Modules of `router-core` that meet only at `rules`: neither imports the other.
+const STRANGERS: [(&str, &str); 2] = [("access", "datapath"), ("datapath", "access")];
+
+/// What the first lines of the pure crates must say.
+const PURE: [&str; 2] = ["wg-proto", "router-core"];
+
+/// The whole check; it takes no time.
+pub(crate) fn check(_: &Log) -> Result<Outcome> {
+    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"]).current_dir(root()).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+    let mut wrong = wrong_dependencies(&metadata);
+    wrong.extend(wrong_imports(&root()));
+    wrong.extend(wrong_attributes(&root()));
+    if wrong.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    let reason = format!("{} dependencies point the wrong way", wrong.len());
+    Ok(Outcome::Failed(Failure { reason, log: wrong.join("\n") }))
+}
+
+fn wrong_dependencies(metadata: &Value) -> Vec<String> {
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let own: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
+            wrong.push(format!("{name} has no place in the layering yet: add it to the table of this check"));
+            continue;
+        };
+        for used in own_dependencies(package, &own).filter(|used| !allowed.contains(used)) {
+            wrong.push(format!("{name} must not depend on {used}"));
+        }
+    }
+    wrong
+}
+
+/// Normal and build dependencies that are members of this workspace.
+fn own_dependencies<'a>(package: &'a Value, own: &[&str]) -> impl Iterator<Item = &'a str> {
+    let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let normal = dependencies.iter().filter(|dependency| dependency["kind"].as_str() != Some("dev"));
+    normal.filter_map(|dependency| dependency["name"].as_str()).filter(|name| own.contains(name))
+}
+
+fn wrong_imports(root: &Path) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (module, stranger) in STRANGERS {
+        for (path, text) in sources(&root.join("router-core/src").join(module)) {
+            let imports =
+                |line: &&str| !line.trim_start().starts_with("//") && line.contains(&format!("{stranger}::"));
+            if let Some(line) = text.lines().find(imports) {
+                wrong.push(format!("{path}: {module} must not know {stranger}: {}", line.trim()));
+            }
+        }
+    }
+    wrong
+}
+
+fn wrong_attributes(root: &Path) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for name in PURE {
+        let path = root.join(name).join("src/lib.rs");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for attribute in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+            if !text.lines().any(|line| line.trim() == attribute) {
+                wrong.push(format!("{}: {attribute} is missing", path.display()));
+            }
+        }
+    }
+    wrong
+}
+
+/// The Rust files under a directory, or of a module in one file.
+fn sources(module: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![module.to_owned(), module.with_extension("rs")];
+    while let Some(path) = waiting.pop() {
+        if let Ok(entries) = std::fs::read_dir(&path) {
+            waiting.extend(entries.flatten().map(|entry| entry.path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && let Ok(text) = std::fs::read_to_string(&path)
+        {
+            found.push((path.display().to_string(), text));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(name: &str, uses: &str, kind: Value) -> Value {
+        serde_json::json!({ "packages": [
+            { "name": name, "dependencies": [{ "name": uses, "kind": kind }] },
+            { "name": uses, "dependencies": [] },
+        ] })
+    }
+
+    #[test]
+    fn a_dependency_against_the_direction_is_found_and_one_for_tests_is_not() {
+        for (name, uses, kind, expected) in [
+            ("wg-proto", "router-core", Value::Null, 1),
+            ("wg-proto", "router-core", "build".into(), 1),
+            ("wg-proto", "router-core", "dev".into(), 0),
+            ("router-core", "wg-proto", Value::Null, 0),
+            ("router-core", "sluice-runtime", Value::Null, 1),
+        ] {
+            assert_eq!(wrong_dependencies(&metadata(name, uses, kind)).len(), expected, "{name} -> {uses}");
+        }
+    }
+
+    #[test]
+    fn a_crate_without_a_place_is_found() {
+        let wrong = wrong_dependencies(&metadata("newcomer", "wg-proto", Value::Null));
+        assert_eq!(wrong.len(), 1);
+    }
+}
