@@ -1,0 +1,198 @@
+//! Views of IP packets, in place and without allocation (P3). Parse once, then trust: every accessor of
+//! [`PacketMut`] relies on what [`PacketMut::parse`] checked.
+//!
+//! Read first: RFC 791, RFC 8200, RFC 1812 section 5.2. Called by `datapath`; calls nothing outside.
+//!
+//! ```text
+//! network (ipv4 | ipv6 -> chain) -> transport (tcp | udp | icmp) -> PacketMut
+//!     translate: addresses, ports, identifiers, checksums       quote: the packet inside an ICMP error
+//!     build: ICMP errors, echo replies, resets                  split, mss: fitting a path's MTU
+//! ```
+
+mod address;
+mod chain;
+pub mod checksum;
+mod error;
+mod field;
+mod fragment;
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod mss;
+mod network;
+pub mod split;
+mod tcp;
+mod translate;
+mod transport;
+mod udp;
+
+pub use address::{Addresses, Ends, Ports, Protocol, Version, VersionMismatch};
+pub use error::{Layer, ParseError};
+pub use fragment::{Datagram, Piece, Span};
+pub use icmp::{Echo, IcmpError};
+pub use mss::mss_for_mtu;
+pub use tcp::{SynOptions, TcpFlags, TcpSegment};
+pub use translate::HopLimitReached;
+pub use transport::Transport;
+
+use field::u16_at;
+use network::Network;
+
+/// A whole, well-formed IP packet (or piece of one) that may be rewritten in place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PacketMut<'a> {
+    /// Cut to the exact length the IP header claims.
+    bytes: &'a mut [u8],
+    network: Network,
+    transport: Transport,
+}
+
+impl<'a> PacketMut<'a> {
+    /// Reads the packet at the start of `bytes`; bytes behind its exact length are cut off (LEN).
+    ///
+    /// Total: any bytes give a packet or an error. Linear in the header's length, which is bounded by eight
+    /// extension headers or 40 bytes of options.
+    #[inline]
+    pub fn parse(bytes: &'a mut [u8]) -> Result<PacketMut<'a>, ParseError> {
+        let network = parse_network(bytes)?;
+        let bytes = &mut bytes[..network.len];
+        let transport = transport::parse(&network, bytes)?;
+        Ok(PacketMut { bytes, network, transport })
+    }
+
+    /// The version of the Internet protocol.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.network.version
+    }
+
+    /// Source and destination address, as they stand now.
+    #[inline]
+    pub fn addresses(&self) -> Addresses {
+        match self.network.version {
+            Version::V4 => ipv4::addresses(self.bytes),
+            Version::V6 => ipv6::addresses(self.bytes),
+        }
+    }
+
+    /// The upper-layer protocol. Of a later piece over IPv6 it is only a claim.
+    #[inline]
+    pub fn protocol(&self) -> Protocol {
+        self.network.protocol
+    }
+
+    /// What the packet is to the layers above IP.
+    #[inline]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Ports, or the echo identifier as the asking side's port; [`Ports::NONE`] where there are none.
+    #[inline]
+    pub fn ports(&self) -> Ports {
+        let upper = self.upper();
+        match self.transport {
+            Transport::Tcp(_) | Transport::Udp => {
+                Ports { source: u16_at(upper, 0), destination: u16_at(upper, 2) }
+            }
+            Transport::IcmpEcho { echo, .. } => echo.ports(u16_at(upper, icmp::IDENTIFIER_AT)),
+            Transport::IcmpError(_)
+            | Transport::IcmpOther { .. }
+            | Transport::Other
+            | Transport::LaterPiece => Ports::NONE,
+        }
+    }
+
+    /// Addresses and ports.
+    #[inline]
+    pub fn ends(&self) -> Ends {
+        Ends { addresses: self.addresses(), ports: self.ports() }
+    }
+
+    /// Exact length in bytes; up to 65 575 for a GSO super-packet over IPv6.
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of IP headers and of the TCP or UDP header: what every segment of a GSO super-packet repeats.
+    #[inline]
+    pub fn headers_len(&self) -> usize {
+        let upper_header = match self.transport {
+            Transport::Tcp(segment) => self.upper().len() - usize::from(segment.payload_len),
+            Transport::Udp => udp::HEADER_BYTES,
+            Transport::IcmpEcho { .. } | Transport::IcmpError(_) | Transport::IcmpOther { .. } => {
+                icmp::HEADER_BYTES
+            }
+            Transport::Other | Transport::LaterPiece => 0,
+        };
+        self.network.transport_at + upper_header
+    }
+
+    /// Which piece of which datagram this is; `None` for a whole packet, atomic fragments included.
+    #[inline]
+    pub fn piece(&self) -> Option<Piece> {
+        self.network.fragment.map(|fragment| Piece { datagram: fragment.datagram, span: fragment.span })
+    }
+
+    /// Whether the packet must not be fragmented on its way: "don't fragment" over v4, always over v6.
+    #[inline]
+    pub fn dont_fragment(&self) -> bool {
+        match self.network.version {
+            Version::V4 => u16_at(self.bytes, ipv4::FRAGMENT_AT) & ipv4::DONT_FRAGMENT != 0,
+            Version::V6 => true,
+        }
+    }
+
+    /// Time to live, or hop limit.
+    #[inline]
+    pub fn hop_limit(&self) -> u8 {
+        match self.network.version {
+            Version::V4 => self.bytes[ipv4::TTL_AT],
+            Version::V6 => self.bytes[ipv6::HOP_LIMIT_AT],
+        }
+    }
+
+    /// DSCP and ECN: type of service, or traffic class.
+    #[inline]
+    pub fn traffic_class(&self) -> u8 {
+        match self.network.version {
+            Version::V4 => self.bytes[1],
+            Version::V6 => (u16_at(self.bytes, 0) >> 4) as u8,
+        }
+    }
+
+    /// The packet's bytes, exactly.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// The packet's bytes, exactly, for as long as the buffer lives.
+    #[inline]
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        self.bytes
+    }
+
+    /// From the upper-layer header on.
+    #[inline]
+    fn upper(&self) -> &[u8] {
+        &self.bytes[self.network.transport_at..]
+    }
+
+    /// From the upper-layer header on.
+    #[inline]
+    fn upper_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.network.transport_at..]
+    }
+}
+
+#[inline]
+fn parse_network(bytes: &[u8]) -> Result<Network, ParseError> {
+    match bytes.first().map(|first| first >> 4) {
+        Some(4) => ipv4::parse(bytes),
+        Some(6) => ipv6::parse(bytes),
+        Some(version) => Err(ParseError::UnknownVersion(version)),
+        None => Err(ParseError::TooShort { layer: Layer::Ipv4, need: ipv4::HEADER_BYTES, have: 0 }),
+    }
+}
