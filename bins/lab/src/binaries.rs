@@ -1,6 +1,7 @@
 //! Where our own programs and other projects' are found.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
@@ -21,7 +22,17 @@ pub fn peer(name: &str) -> Option<PathBuf> {
     tools.chain(path).map(|place| place.join(name)).find(|path| path.is_file())
 }
 
+/// From now on this process looks for programs in `directory`; only the first call counts.
+pub fn use_directory(directory: PathBuf) {
+    let _ = DIRECTORY.set(directory);
+}
+
+static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
 fn places() -> Vec<PathBuf> {
+    if let Some(directory) = DIRECTORY.get() {
+        return vec![directory.clone()];
+    }
     if let Some(directory) = std::env::var_os("SLUICE_BIN_DIR") {
         return vec![PathBuf::from(directory)];
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::lab::Lab;
 use crate::output::Output;
 use crate::process::{Process, ProcessInner, run};
+use crate::stale::end_processes_in;
 use crate::wait::wait_until;
 
 /// How long a command may take when its caller says nothing else.
@@ -30,7 +31,9 @@ impl Namespace {
         Ok(Namespace { short: short.to_owned(), full })
     }
 
+    /// Removes it, and daemons that still run in it.
     pub(crate) fn remove(&self) {
+        end_processes_in(&self.full);
         let _ = Command::new("ip").args(["netns", "del", &self.full]).output();
     }
 }
@@ -138,6 +141,12 @@ impl Host {
         let program = argv[0].rsplit('/').next().unwrap_or(argv[0]);
         let name = format!("{}-{program}", self.name());
         Ok(self.lab.register(Arc::new(ProcessInner::start(&name, command, self.lab.directory())?)))
+    }
+
+    /// The ids of all processes on this host.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        let text = self.lab.exec(&["ip", "netns", "pids", self.namespace()], "")?.ok()?.stdout;
+        Ok(text.lines().filter_map(|line| line.trim().parse().ok()).collect())
     }
 
     /// Waits until a TCP or UDP port of this host is bound.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::host::{Host, Namespace};
 use crate::output::Output;
 use crate::process::{Process, ProcessInner, run};
-use crate::stale::remove_stale_labs;
+use crate::stale::{remove_sockets, remove_stale_labs};
 
 /// What the names of all our namespaces begin with.
 pub(crate) const NAMESPACE_PREFIX: &str = "sluice-lab-";
@@ -86,6 +86,11 @@ impl Lab {
         let host = Host::new(self.clone(), namespace);
         host.prepare()?;
         Ok(host)
+    }
+
+    /// The number of its hosts, switches included.
+    pub fn size(&self) -> usize {
+        lock(&self.inner.namespaces).len()
     }
 
     /// The letters in this run's interface names.
@@ -179,6 +184,7 @@ impl Drop for LabInner {
         for namespace in lock(&self.namespaces).iter() {
             namespace.remove();
         }
+        remove_sockets(&self.tag.0);
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -14,10 +14,13 @@ mod lab;
 mod link;
 mod output;
 pub mod peer;
+pub mod probe;
 mod process;
 pub mod requirements;
 pub mod services;
+pub mod sluice;
 mod stale;
+pub mod topology;
 mod wait;
 
 pub use host::Host;

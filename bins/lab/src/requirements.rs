@@ -85,7 +85,7 @@ pub fn lab_test(body: impl FnOnce(&Lab) -> Result<()>) {
     let lab = Lab::new().expect("a lab can be made where nothing is missing");
     if let Err(error) = body(&lab) {
         // Unwinding drops the lab, which prints its logs first.
-        panic!("{error:?}");
+        panic!("{error:#}");
     }
 }
 

@@ -37,8 +37,8 @@ fn is_stale(name: &str, prefix: &str) -> bool {
     pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
 
-/// Whatever runs inside a namespace of ours was started by its dead owner.
-fn end_processes_in(namespace: &str) {
+/// Whatever runs inside a namespace of ours was started there by us, or by a program of ours that became a daemon.
+pub(crate) fn end_processes_in(namespace: &str) {
     let Ok(output) = Command::new("ip").args(["netns", "pids", namespace]).output() else { return };
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         if let Some(pid) = line.trim().parse().ok().and_then(Pid::from_raw) {
@@ -47,7 +47,8 @@ fn end_processes_in(namespace: &str) {
     }
 }
 
-fn remove_sockets(tag: &str) {
+/// Removes the UAPI sockets that a run's interfaces left behind.
+pub(crate) fn remove_sockets(tag: &str) {
     if tag.len() != 5 {
         return;
     }

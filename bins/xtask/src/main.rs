@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod checks;
+mod demo;
 mod run;
 mod setup;
 mod step;
@@ -17,6 +19,7 @@ mod tally;
     bin_name = "cargo xtask",
     after_help = "First time here:\n  \
         sudo cargo xtask setup     installs what the lab needs (Debian packages, cargo tools)\n  \
+        sudo cargo xtask lab       client, router, connector and device, live\n  \
         cargo xtask test           all checks; as root also the end-to-end tests in network namespaces\n\n\
         Exit codes: 0 everything passed, 1 something failed, 2 usage."
 )]
@@ -27,16 +30,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Build the whole picture in network namespaces and show it at work (as root)
+    Lab(demo::Arguments),
     /// Run every check that a change must pass, in the order in which failures are cheap to find
     Test(checks::Arguments),
     /// Install what checks and lab need, or say exactly what is missing and how to get it
     Setup,
+    /// Measure throughput side by side with other userspace implementations (as root)
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(arguments) => checks::main(&arguments),
+        Task::Lab(arguments) => demo::main(&arguments),
         Task::Setup => setup::main(),
+        Task::Bench(arguments) => bench::main(&arguments),
     };
     match done {
         Ok(code) => code,

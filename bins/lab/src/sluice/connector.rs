@@ -1,0 +1,61 @@
+//! `sluice-connector run`.
+
+use anyhow::Result;
+
+use crate::host::Host;
+use crate::keys::KeyPair;
+use crate::sluice::config::{Mapping, RouterPeer, Toml, Tun};
+use crate::sluice::program::{Program, admin_socket};
+use crate::sluice::router::{key_path, write_key};
+
+/// A connector's configuration file, section by section.
+#[derive(Clone, Debug)]
+pub struct ConnectorConfig {
+    /// Its name.
+    pub name: String,
+    /// Its UDP port.
+    pub listen_port: u16,
+    /// Its overlay addresses.
+    pub addresses: Vec<String>,
+    /// The routers that may speak to it.
+    pub routers: Vec<RouterPeer>,
+    /// Its way to the devices.
+    pub tun: Tun,
+    /// What it forwards.
+    pub mappings: Vec<Mapping>,
+}
+
+impl ConnectorConfig {
+    /// The file's text, for a host.
+    pub fn text(&self, host: &Host) -> String {
+        let mut toml = Toml::new();
+        toml.section("[node]");
+        toml.string("name", &self.name);
+        toml.string("private_key_file", &key_path(host));
+        toml.bare("listen_port", self.listen_port);
+        toml.strings("addresses", &self.addresses);
+        toml.string("admin_socket", &admin_socket(host).display().to_string());
+        self.routers.iter().for_each(|router| toml.router(router));
+        toml.tun(&self.tun);
+        self.mappings.iter().for_each(|mapping| toml.mapping(mapping));
+        toml.text()
+    }
+}
+
+/// A running connector.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// The running program.
+    pub program: Program,
+    /// What it was started with.
+    pub config: ConnectorConfig,
+}
+
+impl Connector {
+    /// Starts it on a host; returns when it answers its operator.
+    pub fn start(host: &Host, keys: &KeyPair, config: ConnectorConfig) -> Result<Connector> {
+        write_key(host, keys)?;
+        let program = Program::start(host, "sluice-connector", &config.text(host))?;
+        Ok(Connector { program, config })
+    }
+}

@@ -1,0 +1,15 @@
+//! Our own programs, started and asked as an operator would.
+
+mod config;
+mod connector;
+mod program;
+mod router;
+mod status;
+
+pub use config::{
+    Client, ConnectorPeer, Destination, Dial, Mapping, Protocol, RouterPeer, Session, Target, Tun,
+};
+pub use connector::{Connector, ConnectorConfig};
+pub use program::Program;
+pub use router::{Router, RouterConfig};
+pub use status::Status;
