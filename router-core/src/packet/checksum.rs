@@ -1,6 +1,8 @@
 //! The Internet checksum, whole and incremental. Read first: RFC 1071, RFC 1624 (equation 3), RFC 768.
 //! Called by everything in `packet`; calls nothing.
 
+use super::address::{Addresses, Protocol};
+
 /// A one's complement sum of big-endian 16-bit words, not folded yet.
 ///
 /// Holds 2^32 words before it could overflow, which is more than any packet has.
@@ -26,6 +28,19 @@ impl Sum {
     pub fn number(mut self, number: u32) -> Sum {
         self.0 += u64::from(number);
         self
+    }
+
+    /// The pseudo-header of a message of `len` bytes. RFC 9293 section 3.1, RFC 8200 section 8.1.
+    pub fn pseudo_header(addresses: &Addresses, protocol: Protocol, len: usize) -> Sum {
+        let sum = match addresses {
+            Addresses::V4 { source, destination } => {
+                Sum::default().bytes(&source.octets()).bytes(&destination.octets())
+            }
+            Addresses::V6 { source, destination } => {
+                Sum::default().bytes(&source.octets()).bytes(&destination.octets())
+            }
+        };
+        sum.number(u32::from(protocol.0)).number(len as u32)
     }
 
     /// The folded sum: 0xFFFF over a message that holds its own correct checksum.

@@ -20,6 +20,8 @@ pub(super) const IDENTIFICATION_AT: usize = 4;
 pub(super) const FRAGMENT_AT: usize = 6;
 /// Where time to live is.
 pub(super) const TTL_AT: usize = 8;
+/// Where the protocol is.
+pub(super) const PROTOCOL_AT: usize = 9;
 /// Where the header checksum is.
 pub(super) const CHECKSUM_AT: usize = 10;
 /// Where the source address is.
@@ -62,7 +64,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Network, ParseError> {
     check_options(&bytes[HEADER_BYTES..header_len])?;
     Ok(Network {
         version: Version::V4,
-        protocol: Protocol(fixed[9]),
+        protocol: Protocol(fixed[PROTOCOL_AT]),
         len,
         transport_at: header_len,
         fragment: fragment(fixed, header_len, len)?,
@@ -129,9 +131,9 @@ fn fragment(
     let datagram = Datagram {
         addresses: addresses(fixed),
         identification: u32::from(u16_at(fixed, IDENTIFICATION_AT)),
-        protocol: fixed[9],
+        protocol: fixed[PROTOCOL_AT],
     };
-    check_offset(Protocol(fixed[9]), span, datagram)?;
+    check_offset(Protocol(fixed[PROTOCOL_AT]), span, datagram)?;
     Ok(Some(Fragment { identification_at: IDENTIFICATION_AT, datagram, span }))
 }
 

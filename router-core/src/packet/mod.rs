@@ -10,6 +10,7 @@
 //! ```
 
 mod address;
+pub mod build;
 mod chain;
 pub mod checksum;
 mod error;
@@ -20,6 +21,7 @@ mod ipv4;
 mod ipv6;
 mod mss;
 mod network;
+mod quote;
 pub mod split;
 mod tcp;
 mod translate;
@@ -31,6 +33,7 @@ pub use error::{Layer, ParseError};
 pub use fragment::{Datagram, Piece, Span};
 pub use icmp::{Echo, IcmpError};
 pub use mss::mss_for_mtu;
+pub use quote::{QuoteError, QuoteMut, QuotedTransport};
 pub use tcp::{SynOptions, TcpFlags, TcpSegment};
 pub use translate::HopLimitReached;
 pub use transport::Transport;
