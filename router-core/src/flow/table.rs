@@ -1,0 +1,319 @@
+//! The flow table: the only structure that packets from peers can grow, and therefore bounded and keyed.
+
+use alloc::vec::Vec;
+
+use super::hash::TupleHasher;
+use super::index::Index;
+use super::phase::{Phase, Rank};
+use super::record::{Cold, Flow, FlowMeta, Hot, NewFlow, Removed};
+use super::tcp_state::{Segment, TcpVerdict};
+use super::tick::Tick;
+use super::tuple::{Address, Direction, Tuple};
+use super::wheel::{Place, Wheel};
+
+/// The most flows a table can be made for: flow and direction must fit 32 bits, and numbers leave a bit to spare.
+const FLOWS_LIMIT: u32 = 1 << 30;
+/// How many flows that packets have refreshed meanwhile one search for a victim looks at per rank.
+const EVICTION_TRIES: u32 = 16;
+
+/// Names a flow while it is stored. Numbers are used again: across packets, remember the tuple, not the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(u32);
+
+/// At most `flows_max` flows of one IP version, each found by either of its tuples.
+///
+/// Memory is reserved for all of them at construction and touched as they come: an empty table costs a few kilobytes,
+/// a full one 128 bytes a v4 flow and 192 a v6 flow. When full, [`insert`](FlowTable::insert) refuses;
+/// [`evict`](FlowTable::evict) says who may go.
+///
+/// Time only moves forward when the caller passes it. Drive it so: per packet `lookup`, then `tcp` or `datagram` and
+/// `count`; per batch `expire` until it returns `None` or the budget is used up, then `next_expiry`.
+#[derive(Debug)]
+pub struct FlowTable<A> {
+    hasher: TupleHasher,
+    index: Index,
+    hot: Vec<Hot<A>>,
+    cold: Vec<Cold>,
+    wheel: Wheel,
+    flows_used: u32,
+    flows_max: u32,
+}
+
+/// Why a flow was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// A packet with one of its tuples would belong to another flow, or both its tuples are the same.
+    #[error("one of the flow's tuples belongs to another flow")]
+    TupleTaken,
+    /// The table holds as many flows as it was made for.
+    #[error("the flow table is full")]
+    Full,
+}
+
+/// What a packet did to its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Whether the packet passes.
+    pub verdict: TcpVerdict,
+    /// How far the flow had come before.
+    pub from: Phase,
+    /// How far it has come now.
+    pub to: Phase,
+}
+
+/// What the owner of sessions says about a flow that might give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its session is closed: it goes first.
+    Dead,
+    /// Its session uses more than its fair share: even an established flow may go.
+    OverShare,
+    /// Its session is within its fair share: an established flow stays.
+    WithinShare,
+}
+
+impl<A: Address> FlowTable<A> {
+    /// An empty table for up to `flows_max` flows (at most 2^30), hashing with `key`.
+    pub fn new(flows_max: u32, key: &[u8; 16]) -> FlowTable<A> {
+        let flows_max = flows_max.min(FLOWS_LIMIT);
+        FlowTable {
+            hasher: TupleHasher::new(key),
+            index: Index::new(flows_max),
+            hot: Vec::with_capacity(flows_max as usize),
+            cold: Vec::with_capacity(flows_max as usize),
+            wheel: Wheel::new(flows_max),
+            flows_used: 0,
+            flows_max,
+        }
+    }
+
+    /// How many flows are stored.
+    pub fn flows_used(&self) -> u32 {
+        self.flows_used
+    }
+
+    /// How many flows can be stored.
+    pub fn flows_max(&self) -> u32 {
+        self.flows_max
+    }
+
+    /// Whether the next insertion needs an eviction first.
+    pub fn is_full(&self) -> bool {
+        self.flows_used >= self.flows_max
+    }
+
+    /// The flow a packet with this tuple belongs to, and which way through it the packet goes.
+    #[inline]
+    pub fn lookup(&self, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
+        let is_it = |flow: u32, direction| self.hot[flow as usize].tuple(direction) == *tuple;
+        self.index.find(self.hasher.tag(tuple), is_it).map(|(flow, direction)| (FlowId(flow), direction))
+    }
+
+    /// Whether a packet with this tuple belongs to this flow and direction: [`lookup`](FlowTable::lookup) without
+    /// hashing, for the next packet of a run.
+    #[inline]
+    pub fn is_of(&self, id: FlowId, direction: Direction, tuple: &Tuple<A>) -> bool {
+        self.is_used(id) && self.hot[id.0 as usize].tuple(direction) == *tuple
+    }
+
+    /// The flow of this number, or `None` if there is none now.
+    #[inline]
+    pub fn flow(&self, id: FlowId) -> Option<Flow<'_, A>> {
+        let hot = self.hot.get(id.0 as usize).filter(|hot| hot.is_used())?;
+        Some(Flow { hot, cold: self.cold.get(id.0 as usize)? })
+    }
+
+    /// Stores a flow, seen now.
+    pub fn insert(&mut self, now: Tick, flow: &NewFlow<A>) -> Result<FlowId, InsertError> {
+        if self.is_full() {
+            return Err(InsertError::Full);
+        }
+        let (original, reply) = (self.hasher.tag(&flow.original), self.hasher.tag(&flow.reply));
+        if flow.original == flow.reply
+            || self.is_taken(original, &flow.original)
+            || self.is_taken(reply, &flow.reply)
+        {
+            return Err(InsertError::TupleTaken);
+        }
+        let number = self.wheel.take_number();
+        self.store(number, Hot::new(now, flow), Cold::new(&flow.opening));
+        self.index.insert(original, number, Direction::Original);
+        self.index.insert(reply, number, Direction::Reply);
+        self.arm(number);
+        Ok(FlowId(number))
+    }
+
+    /// Forgets a flow. `None` if there is none of this number.
+    pub fn remove(&mut self, id: FlowId) -> Option<Removed<A>> {
+        if !self.is_used(id) {
+            return None;
+        }
+        let number = id.0 as usize;
+        let removed = self.hot[number].removed();
+        self.index.remove(self.hasher.tag(&removed.original), id.0, Direction::Original);
+        self.index.remove(self.hasher.tag(&removed.reply), id.0, Direction::Reply);
+        self.wheel.free_number(id.0);
+        self.hot[number].set_unused();
+        self.flows_used -= 1;
+        Some(removed)
+    }
+
+    /// Takes a packet of a flow that is not TCP.
+    ///
+    /// Both directions refresh: TMO-1 asks it of the original one; replies can only come from the very end that the
+    /// opener spoke to, so a one-way stream to the opener stays alive as well.
+    pub fn datagram(&mut self, now: Tick, id: FlowId, direction: Direction) -> Option<Step> {
+        let hot = self.used_mut(id)?;
+        let from = hot.phase();
+        let to = match (from, direction) {
+            (Phase::Unreplied, Direction::Reply) => Phase::Replied,
+            (Phase::Unreplied | Phase::Replied | Phase::Tcp(_), _) => from,
+        };
+        hot.last_seen = hot.last_seen.max(now);
+        self.enter(id, from, to);
+        Some(Step { verdict: TcpVerdict::Accept, from, to })
+    }
+
+    /// Takes a segment of a TCP flow. `None` if the flow is not there, or not TCP.
+    pub fn tcp(&mut self, now: Tick, id: FlowId, direction: Direction, segment: &Segment) -> Option<Step> {
+        let hot = self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())?;
+        let from @ Phase::Tcp(_) = hot.phase() else { return None };
+        let track = &mut self.cold[id.0 as usize].tcp;
+        let verdict = track.step(direction, segment);
+        let to = Phase::Tcp(track.state());
+        if verdict == TcpVerdict::Accept {
+            hot.last_seen = hot.last_seen.max(now);
+        }
+        self.enter(id, from, to);
+        Some(Step { verdict, from, to })
+    }
+
+    /// Adds to the flow's byte count.
+    #[inline]
+    pub fn count(&mut self, id: FlowId, direction: Direction, bytes: u32) {
+        if let Some(hot) = self.used_mut(id) {
+            hot.count(direction, bytes);
+        }
+    }
+
+    /// Remembers the path MTU of the original direction; 0 forgets it.
+    pub fn set_path_mtu(&mut self, id: FlowId, bytes: u16) {
+        if let Some(hot) = self.used_mut(id) {
+            hot.path_mtu_bytes = bytes;
+        }
+    }
+
+    /// Removes one flow that has idled too long. Looks at no more timers than `budget`, and counts it down; `None`
+    /// when that is used up or nothing more has expired.
+    pub fn expire(&mut self, now: Tick, budget: &mut u32) -> Option<Removed<A>> {
+        while *budget > 0 {
+            let number = self.wheel.pop_due(now)?;
+            *budget -= 1;
+            if self.hot[number as usize].deadline() <= now {
+                return self.remove(FlowId(number));
+            }
+            self.arm(number);
+        }
+        None
+    }
+
+    /// When [`expire`](FlowTable::expire) next has a timer to look at. In the past if the last budget did not suffice.
+    pub fn next_expiry(&self) -> Option<Tick> {
+        self.wheel.next_due()
+    }
+
+    /// Removes the flow that should give way to a new one. CAP: an expired flow, else the oldest TCP handshake, else
+    /// the oldest unanswered one, else the oldest that is closing, else the oldest established one whose session has
+    /// more than its share. `None` if none may go: then the new flow is refused.
+    pub fn evict(&mut self, now: Tick, standing: impl Fn(&FlowMeta) -> Standing) -> Option<Removed<A>> {
+        let mut budget = EVICTION_TRIES;
+        if let Some(expired) = self.expire(now, &mut budget) {
+            return Some(expired);
+        }
+        let victim = Rank::ALL.into_iter().find_map(|rank| self.victim(rank, &standing))?;
+        self.remove(victim)
+    }
+
+    /// The first flow numbered `from` or higher, for walking over all flows in bounded pieces, also while they change.
+    pub fn next_flow(&self, from: u32) -> Option<FlowId> {
+        let rest = self.hot.get(from as usize..)?;
+        let ahead = rest.iter().position(Hot::is_used)?;
+        u32::try_from(ahead).ok().map(|ahead| FlowId(from + ahead))
+    }
+
+    /// All flows, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow<'_, A>)> {
+        let ids = (0_u32..).map(FlowId);
+        ids.zip(self.hot.iter().zip(&self.cold))
+            .filter(|(_, (hot, _))| hot.is_used())
+            .map(|(id, (hot, cold))| (id, Flow { hot, cold }))
+    }
+}
+
+impl FlowId {
+    /// The number, for [`FlowTable::next_flow`] and for display.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl<A: Address> FlowTable<A> {
+    fn is_used(&self, id: FlowId) -> bool {
+        self.hot.get(id.0 as usize).is_some_and(Hot::is_used)
+    }
+
+    fn used_mut(&mut self, id: FlowId) -> Option<&mut Hot<A>> {
+        self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())
+    }
+
+    fn is_taken(&self, tag: u32, tuple: &Tuple<A>) -> bool {
+        let is_it = |flow: u32, direction| self.hot[flow as usize].tuple(direction) == *tuple;
+        self.index.find(tag, is_it).is_some()
+    }
+
+    fn store(&mut self, number: u32, hot: Hot<A>, cold: Cold) {
+        let number = number as usize;
+        if number == self.hot.len() {
+            self.hot.push(hot);
+            self.cold.push(cold);
+        } else {
+            self.hot[number] = hot;
+            self.cold[number] = cold;
+        }
+        self.flows_used += 1;
+    }
+
+    fn arm(&mut self, number: u32) -> Place {
+        let hot = &self.hot[number as usize];
+        self.wheel.arm(number, hot.phase().rank(), hot.deadline())
+    }
+
+    /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.
+    fn enter(&mut self, id: FlowId, from: Phase, to: Phase) {
+        if from != to {
+            self.hot[id.0 as usize].set_phase(to);
+            self.arm(id.0);
+        }
+    }
+
+    /// The oldest flow of the rank that may go. Looks at a few only, and arms each again, so that a flow which packets
+    /// have refreshed takes its true place, and one that must stay goes to the back of the queue.
+    fn victim(&mut self, rank: Rank, standing: &impl Fn(&FlowMeta) -> Standing) -> Option<FlowId> {
+        for _ in 0..EVICTION_TRIES {
+            let (number, stood) = self.wheel.oldest(rank)?;
+            let stands = self.arm(number);
+            if stands == stood && may_go(rank, standing(&self.hot[number as usize].meta())) {
+                return Some(FlowId(number));
+            }
+        }
+        None
+    }
+}
+
+const fn may_go(rank: Rank, standing: Standing) -> bool {
+    match (rank, standing) {
+        (Rank::HalfOpen | Rank::Unreplied | Rank::Closing, _) => true,
+        (Rank::Settled, Standing::Dead | Standing::OverShare) => true,
+        (Rank::Settled, Standing::WithinShare) => false,
+    }
+}
