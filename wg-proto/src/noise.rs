@@ -1,0 +1,238 @@
+//! Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s: the three steps of a handshake, as functions without side effects.
+//! Read first: whitepaper §5.4.2, §5.4.3, §5.4.5. Called by device, which owns indices, time and peers.
+
+use crate::crypto::hash::{hash, kdf1, kdf2, kdf3};
+use crate::crypto::{Aead, ChaChaPoly, DhSecret, DiffieHellman, Plain, Secret};
+use crate::index::SessionIndex;
+use crate::key::{PrivateKey, PublicKey};
+use crate::message::{Initiation, Response};
+use crate::session::{Role, SessionKeys};
+use crate::tai64n::Tai64n;
+
+use zeroize::Zeroizing;
+
+const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+
+/// Our static key, with what is derived from it once.
+pub(crate) struct Identity {
+    pub(crate) private_key: PrivateKey,
+    pub(crate) public_key: PublicKey,
+    secret: DhSecret,
+}
+
+impl Identity {
+    pub(crate) fn new(private_key: PrivateKey) -> Identity {
+        let secret = DhSecret::new(private_key.as_bytes());
+        Identity { public_key: PublicKey::from_bytes(secret.public()), private_key, secret }
+    }
+
+    /// The agreement with a peer's static key, or `None` for a low-order key.
+    pub(crate) fn agree(&self, theirs: &PublicKey) -> Option<Secret> {
+        self.secret.agree(theirs.as_bytes())
+    }
+}
+
+/// Why a handshake step failed. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoiseError {
+    /// An agreement was all zero.
+    LowOrderPoint,
+    /// A field does not authenticate.
+    NotAuthentic,
+}
+
+/// Chaining key and transcript hash.
+#[derive(Clone)]
+struct Transcript {
+    chaining_key: Secret,
+    hash: [u8; 32],
+}
+
+impl Transcript {
+    /// The transcript of a handshake towards `responder`.
+    fn new(responder: &PublicKey) -> Transcript {
+        let chaining_key = hash(&[CONSTRUCTION]);
+        let start = hash(&[&chaining_key, IDENTIFIER]);
+        let hash = hash(&[&start, responder.as_bytes()]);
+        Transcript { chaining_key: Zeroizing::new(chaining_key), hash }
+    }
+
+    fn mix_hash(&mut self, bytes: &[u8]) {
+        self.hash = hash(&[&self.hash, bytes]);
+    }
+
+    /// A public ephemeral key enters both hash and chaining key (the "psk" in IKpsk2 asks for the latter).
+    fn mix_ephemeral(&mut self, ephemeral: &[u8; 32]) {
+        self.mix_hash(ephemeral);
+        self.mix_secret(ephemeral);
+    }
+
+    fn mix_secret(&mut self, secret: &[u8; 32]) {
+        self.chaining_key = kdf1(&self.chaining_key, secret);
+    }
+
+    /// Mixes an agreement in and returns the key of the next field.
+    fn mix_key(&mut self, secret: &[u8; 32]) -> Secret {
+        let (chaining_key, key) = kdf2(&self.chaining_key, secret);
+        self.chaining_key = chaining_key;
+        key
+    }
+
+    /// Mixes the preshared key in and returns the key of the last field.
+    fn mix_preshared(&mut self, preshared_key: &[u8; 32]) -> Secret {
+        let (chaining_key, tau, key) = kdf3(&self.chaining_key, preshared_key);
+        self.chaining_key = chaining_key;
+        self.mix_hash(&*tau);
+        key
+    }
+
+    /// Seals `text` followed by room for its tag, and mixes the result in.
+    fn seal(&mut self, key: &[u8; 32], field: &mut [u8]) {
+        let (payload, tag) = field.split_last_chunk_mut().expect("fields end in a tag");
+        Aead::new(key).seal_field(&self.hash, Plain { payload, tag });
+        self.mix_hash(field);
+    }
+
+    /// Opens a copy of `field`, and mixes the sealed original in.
+    fn open<const N: usize>(&mut self, key: &[u8; 32], field: &[u8; N]) -> Result<[u8; N], NoiseError> {
+        let mut opened = *field;
+        Aead::new(key).open_field(&self.hash, &mut opened).map_err(|_| NoiseError::NotAuthentic)?;
+        self.mix_hash(field);
+        Ok(opened)
+    }
+
+    /// The two transport keys: first the initiator's, then the responder's sending key (whitepaper §5.4.5).
+    fn split(&self) -> (Secret, Secret) {
+        kdf2(&self.chaining_key, &[])
+    }
+}
+
+/// What an initiator keeps until the response comes.
+pub(crate) struct InitiatorState {
+    transcript: Transcript,
+    ephemeral: DhSecret,
+}
+
+/// What goes into an initiation.
+pub(crate) struct InitiationInput<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) theirs: &'a PublicKey,
+    /// The agreement of both static keys.
+    pub(crate) static_secret: &'a Secret,
+    /// Fresh random bytes.
+    pub(crate) ephemeral: &'a Secret,
+    pub(crate) sender: SessionIndex,
+    pub(crate) stamp: Tai64n,
+}
+
+/// Step one, initiator: makes the initiation.
+pub(crate) fn initiate(input: &InitiationInput<'_>) -> Result<(Initiation, InitiatorState), NoiseError> {
+    let mut transcript = Transcript::new(input.theirs);
+    let secret = DhSecret::new(input.ephemeral);
+    let ephemeral = secret.public();
+    transcript.mix_ephemeral(&ephemeral);
+    let key = transcript.mix_key(&*agree(&secret, input.theirs.as_bytes())?);
+    let mut sealed_static = [0; 48];
+    sealed_static[..32].copy_from_slice(input.identity.public_key.as_bytes());
+    transcript.seal(&key, &mut sealed_static);
+    let key = transcript.mix_key(input.static_secret);
+    let mut sealed_timestamp = [0; 28];
+    sealed_timestamp[..12].copy_from_slice(input.stamp.as_bytes());
+    transcript.seal(&key, &mut sealed_timestamp);
+    let message = Initiation { sender: input.sender, ephemeral, sealed_static, sealed_timestamp };
+    Ok((message, InitiatorState { transcript, ephemeral: secret }))
+}
+
+/// An initiation whose sender claims to be `theirs`: authentic only once its time stamp opens.
+pub(crate) struct ClaimedInitiation {
+    transcript: Transcript,
+    message: Initiation,
+    pub(crate) theirs: PublicKey,
+}
+
+/// An authentic initiation.
+pub(crate) struct AuthenticInitiation {
+    transcript: Transcript,
+    message: Initiation,
+    theirs: PublicKey,
+    pub(crate) stamp: Tai64n,
+}
+
+/// Step two, responder, first half: learns who the sender claims to be. One agreement.
+pub(crate) fn read_initiation(
+    identity: &Identity,
+    message: Initiation,
+) -> Result<ClaimedInitiation, NoiseError> {
+    let mut transcript = Transcript::new(&identity.public_key);
+    transcript.mix_ephemeral(&message.ephemeral);
+    let key = transcript.mix_key(&*agree(&identity.secret, &message.ephemeral)?);
+    let opened = transcript.open(&key, &message.sealed_static)?;
+    let theirs = PublicKey::from_bytes(*opened.first_chunk().expect("48 bytes hold a key"));
+    Ok(ClaimedInitiation { transcript, message, theirs })
+}
+
+impl ClaimedInitiation {
+    /// Checks the claim with the agreement of both static keys, and gives the time stamp out. No agreement.
+    pub(crate) fn authenticate(self, static_secret: &Secret) -> Result<AuthenticInitiation, NoiseError> {
+        let ClaimedInitiation { mut transcript, message, theirs } = self;
+        let key = transcript.mix_key(static_secret);
+        let opened = transcript.open(&key, &message.sealed_timestamp)?;
+        let stamp = Tai64n::from_bytes(*opened.first_chunk().expect("28 bytes hold a time stamp"));
+        Ok(AuthenticInitiation { transcript, message, theirs, stamp })
+    }
+}
+
+/// What goes into a response.
+pub(crate) struct ResponseInput<'a> {
+    pub(crate) preshared_key: &'a [u8; 32],
+    /// Fresh random bytes.
+    pub(crate) ephemeral: &'a Secret,
+    pub(crate) sender: SessionIndex,
+    pub(crate) serial: u64,
+}
+
+impl AuthenticInitiation {
+    /// Step two, responder, second half: makes the response and the session. Two agreements.
+    pub(crate) fn respond(self, input: &ResponseInput<'_>) -> Result<(Response, SessionKeys), NoiseError> {
+        let mut transcript = self.transcript;
+        let secret = DhSecret::new(input.ephemeral);
+        let ephemeral = secret.public();
+        transcript.mix_ephemeral(&ephemeral);
+        transcript.mix_secret(&*agree(&secret, &self.message.ephemeral)?);
+        transcript.mix_secret(&*agree(&secret, self.theirs.as_bytes())?);
+        let key = transcript.mix_preshared(input.preshared_key);
+        let mut sealed_empty = [0; 16];
+        transcript.seal(&key, &mut sealed_empty);
+        let (receive, send) = transcript.split();
+        let (local, remote, serial) = (input.sender, self.message.sender, input.serial);
+        let keys = SessionKeys { role: Role::Responder, local, remote, send, receive, serial };
+        Ok((Response { sender: local, receiver: remote, ephemeral, sealed_empty }, keys))
+    }
+}
+
+impl InitiatorState {
+    /// Step three, initiator: checks the response and makes the session. Leaves the state as it was, so that a
+    /// forged response costs nothing but two agreements.
+    pub(crate) fn read_response(
+        &self,
+        identity: &Identity,
+        preshared_key: &[u8; 32],
+        message: &Response,
+        serial: u64,
+    ) -> Result<SessionKeys, NoiseError> {
+        let mut transcript = self.transcript.clone();
+        transcript.mix_ephemeral(&message.ephemeral);
+        transcript.mix_secret(&*agree(&self.ephemeral, &message.ephemeral)?);
+        transcript.mix_secret(&*agree(&identity.secret, &message.ephemeral)?);
+        let key = transcript.mix_preshared(preshared_key);
+        transcript.open(&key, &message.sealed_empty)?;
+        let (send, receive) = transcript.split();
+        let (local, remote) = (message.receiver, message.sender);
+        Ok(SessionKeys { role: Role::Initiator, local, remote, send, receive, serial })
+    }
+}
+
+fn agree(secret: &DhSecret, theirs: &[u8; 32]) -> Result<Secret, NoiseError> {
+    secret.agree(theirs).ok_or(NoiseError::LowOrderPoint)
+}
