@@ -1,0 +1,14 @@
+//! The admin socket: how `status` and its like ask the running program. Local, for its owner only, one JSON document
+//! a line, every line and every wait bounded.
+//!
+//! A client sends one [`Request`] and reads [`Reply`]s: any number of items, then how it ended.
+
+pub mod client;
+pub mod message;
+pub mod report;
+pub mod server;
+pub mod table;
+
+pub use client::ask;
+pub use message::{Refusal, Reply, Request};
+pub use server::{AdminServer, Answer};

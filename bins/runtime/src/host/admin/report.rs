@@ -1,0 +1,109 @@
+//! What `status` and `flows` tell, as JSON and as the tables drawn from it. Field names are an interface: scripts
+//! read them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's name.
+    pub name: String,
+    /// `router` or `connector`.
+    pub kind: String,
+    /// Of this program.
+    pub version: String,
+    /// Since it started.
+    pub uptime_secs: u64,
+    /// Public key in base64.
+    pub public_key: String,
+    /// UDP port in use.
+    pub listen_port: u16,
+    /// Own overlay addresses.
+    pub addresses: Vec<String>,
+    /// Nodes and clients at the other ends of tunnels.
+    pub peers: Vec<PeerReport>,
+    /// What may pass.
+    pub rules: Vec<RuleReport>,
+    /// How full the flow tables are.
+    pub flows: FlowTables,
+    /// Packets dropped, by reason; reasons that never occurred are left out.
+    pub drops: BTreeMap<String, u64>,
+    /// Other counters that are not zero.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// From the configuration.
+    pub name: String,
+    /// `client`, `connector` or `router`.
+    pub kind: String,
+    /// Public key in base64.
+    pub public_key: String,
+    /// Where it was last heard from.
+    pub endpoint: Option<String>,
+    /// Since the last handshake.
+    pub handshake_age_secs: Option<u64>,
+    /// Received, overhead included.
+    pub rx_bytes: u64,
+    /// Sent, overhead included.
+    pub tx_bytes: u64,
+    /// What it may send from.
+    pub allowed_ips: Vec<String>,
+}
+
+/// A rule: a session on a router, a mapping on a connector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleReport {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// The target's or mapping's name.
+    pub target: String,
+    /// Who may use it: a client's address or a router's name.
+    pub source: String,
+    /// What matches and what it becomes, in words.
+    pub destinations: Vec<String>,
+    /// Whether sources are translated.
+    pub src_nat: bool,
+    /// Seconds until it ends by itself.
+    pub expires_in_secs: Option<u64>,
+    /// Live flows.
+    pub flows: u64,
+    /// Packets forwarded, both directions.
+    pub packets: u64,
+    /// Bytes forwarded, both directions.
+    pub bytes: u64,
+}
+
+/// How full the flow tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTables {
+    /// Live flows, v4 and v6.
+    pub used: u64,
+    /// Room for v4 flows.
+    pub max_v4: u64,
+    /// Room for v6 flows.
+    pub max_v6: u64,
+    /// Memory reserved for them: at most 128 bytes a v4 flow and 192 a v6 flow.
+    pub reserved_bytes_max: u64,
+}
+
+/// A flow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// The rule it belongs to.
+    pub rule: String,
+    /// `tcp`, `udp`, `icmp`, or a number.
+    pub protocol: String,
+    /// What the client sends: source and destination.
+    pub client: (String, String),
+    /// What leaves: source and destination.
+    pub device: (String, String),
+    /// What state it is in.
+    pub state: String,
+    /// Until it ends if nothing more comes.
+    pub expires_in_secs: u64,
+}
