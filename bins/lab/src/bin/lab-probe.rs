@@ -39,8 +39,12 @@ fn run(arguments: &[&str]) -> Result<String> {
             let packet = craft::packet(kind, source.parse()?, destination.parse()?, port.parse()?)?;
             send_raw(&packet, destination.parse()?)
         }
+        ["flood", endpoint, key, rate, seconds] => {
+            flood::run(endpoint.parse()?, key, rate.parse()?, seconds.parse()?)
+        }
         _ => bail!(
-            "usage: udp ADDRESS PORT | tcp ADDRESS PORT | hold ADDRESS PORT | accept PORT | inject KIND SOURCE DESTINATION PORT"
+            "usage: udp ADDRESS PORT | tcp ADDRESS PORT | hold ADDRESS PORT | accept PORT\n  \
+             | inject KIND SOURCE DESTINATION PORT | flood ENDPOINT PUBLIC_KEY RATE SECONDS"
         ),
     }
 }
@@ -133,6 +137,62 @@ fn send_raw(packet: &[u8], destination: IpAddr) -> Result<String> {
     let socket = Socket::new(domain, Type::RAW, raw)?;
     let sent = socket.send_to(packet, &SocketAddr::new(destination, 0).into())?;
     Ok(format!("sent {sent} bytes"))
+}
+
+/// Handshake initiations with valid first MACs from keys that the responder does not know: each costs it the expensive part.
+mod flood {
+    use std::net::{SocketAddr, UdpSocket};
+    use std::thread::sleep;
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+    use anyhow::{Context, Result, ensure};
+    use wg_proto::{Device, DeviceConfig, PeerConfig, PrivateKey, PublicKey, UnixTime};
+
+    /// Bounds of a flood.
+    const RATE_MAX: u32 = 100_000;
+    const SECONDS_MAX: u32 = 30;
+    /// How many different initiations are sent in turn.
+    const VARIETY: u8 = 64;
+    const BURST_INTERVAL: Duration = Duration::from_millis(2);
+
+    pub(crate) fn run(endpoint: SocketAddr, key: &str, rate_per_sec: u32, seconds: u32) -> Result<String> {
+        ensure!(
+            rate_per_sec <= RATE_MAX && seconds <= SECONDS_MAX,
+            "at most {RATE_MAX} a second for {SECONDS_MAX} seconds"
+        );
+        let key: PublicKey = key.parse()?;
+        let messages: Vec<Vec<u8>> =
+            (1..=VARIETY).map(|seed| initiation(seed, key, endpoint)).collect::<Result<_>>()?;
+        let socket = UdpSocket::bind(if endpoint.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        let (started, limit) = (Instant::now(), Duration::from_secs(seconds.into()));
+        let mut messages = messages.iter().cycle();
+        let mut sent: u64 = 0;
+        while started.elapsed() < limit {
+            let due = (started.elapsed().as_secs_f64() * f64::from(rate_per_sec)) as u64;
+            for message in messages.by_ref().take(due.saturating_sub(sent) as usize) {
+                // A full socket buffer loses a packet of the flood, nothing else.
+                let _ = socket.send_to(message, endpoint);
+            }
+            sent = sent.max(due);
+            sleep(BURST_INTERVAL);
+        }
+        Ok(format!("sent {sent} initiations in {seconds} s"))
+    }
+
+    fn initiation(seed: u8, key: PublicKey, endpoint: SocketAddr) -> Result<Vec<u8>> {
+        let config = DeviceConfig { private_key: Some(PrivateKey::from_bytes([seed; 32])), mtu_bytes: 0 };
+        let mut device = Device::new(config, [seed; 32]);
+        let mut peer = PeerConfig::new(key);
+        peer.endpoint = Some(endpoint.into());
+        let now = wg_proto::Instant::from_nanos(0);
+        let peer = device.add_peer(now, peer)?;
+        device.stage(now, peer, &[])?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let mut buffer = [0; wg_proto::INITIATION_BYTES];
+        let unix = UnixTime::new(since.as_secs(), since.subsec_nanos());
+        let transmit = device.poll_transmit(now, unix, &mut buffer).context("no handshake started")?;
+        Ok(buffer[..transmit.len].to_vec())
+    }
 }
 
 /// Packets that no well-behaved stack would send.

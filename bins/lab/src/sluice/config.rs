@@ -122,8 +122,6 @@ pub struct Target {
     pub src_nat: bool,
     /// Its destinations.
     pub destinations: Vec<Destination>,
-    /// `silent`, `prohibited` or `reset`; absent means the node's default.
-    pub deny_signal: Option<String>,
 }
 
 /// `[[session]]` of a router.
@@ -255,7 +253,6 @@ impl Toml {
         self.section("[[target]]");
         self.string("name", &target.name);
         self.bare("src_nat", target.src_nat);
-        self.optional("deny_signal", target.deny_signal.as_deref());
         let destinations: Vec<String> = target.destinations.iter().map(destination).collect();
         self.line(format_args!("dst = [\n  {},\n]", destinations.join(",\n  ")));
     }

@@ -249,7 +249,6 @@ fn target(config: &ChainConfig, number: usize) -> Target {
         name: format!("site{number}"),
         src_nat: config.src_nat,
         destinations: SERVICES.iter().flat_map(|service| service.destinations(number, &overlay)).collect(),
-        deny_signal: None,
     }
 }
 

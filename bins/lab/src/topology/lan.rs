@@ -167,7 +167,6 @@ fn router_config(config: &LanConfig, client_keys: &KeyPair) -> RouterConfig {
             name: "network".into(),
             src_nat: config.src_nat,
             destinations: destinations.to_vec(),
-            deny_signal: None,
         }],
         sessions: ["10.77.0.2", "fd77::2"]
             .map(|address| Session { client_ip: address.into(), target: "network".into() })
