@@ -5,4 +5,5 @@
 extern crate alloc;
 
 pub mod flow;
+pub mod nat;
 pub mod packet;

@@ -30,6 +30,7 @@ pub use phase::{Phase, Rank};
 pub use record::{Flow, FlowMeta, Leg, NewFlow, Opening, Removed, SessionRef};
 pub use table::{FlowId, FlowTable, InsertError, Standing, Step};
 pub use tick::Tick;
+pub(crate) use tick::ticks;
 pub use timeouts::{
     CLOSING_TIMEOUT, ECHO_TIMEOUT, ESTABLISHED_TIMEOUT, OTHER_TIMEOUT, TRANSITORY_TIMEOUT, UDP_TIMEOUT,
 };

@@ -65,6 +65,8 @@ pub struct Removed<A> {
     pub meta: FlowMeta,
     /// How far it had come.
     pub phase: Phase,
+    /// When a packet last refreshed it.
+    pub last_seen: Tick,
 }
 
 /// A stored flow.
@@ -224,6 +226,7 @@ impl<A: Address> Hot<A> {
             reply: self.tuple(Direction::Reply),
             meta: self.meta(),
             phase: self.phase(),
+            last_seen: self.last_seen,
         }
     }
 

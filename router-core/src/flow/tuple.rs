@@ -98,10 +98,7 @@ pub trait Address: Copy + Ord + Hash + Debug + sealed::Sealed + 'static {
     /// The address as a number, for arithmetic over ranges.
     fn to_number(self) -> u128;
 
-    /// The address of this number.
-    ///
-    /// # Panics
-    /// If the number is wider than the address.
+    /// The address of this number, or the last address if there is none so high.
     fn from_number(number: u128) -> Self;
 
     /// Hands the tuple's bytes to `hash` in one piece, padded to whole words.
@@ -117,7 +114,7 @@ impl Address for Ipv4Addr {
     }
 
     fn from_number(number: u128) -> Ipv4Addr {
-        Ipv4Addr::from_bits(u32::try_from(number).expect("callers stay inside a v4 range"))
+        Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
     fn with_key<R>(tuple: &Tuple<Ipv4Addr>, hash: impl FnOnce(&[u8]) -> R) -> R {

@@ -1,0 +1,169 @@
+//! External addresses: which pools there are, and which address a host gets.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use siphasher::sip::SipHasher13;
+
+use super::space::PortSpace;
+use crate::flow::{Address, Tuple};
+use crate::packet::Protocol;
+
+// Our own choice.
+
+/// The most addresses a pool may have: a new flow looks at each of them once.
+pub const POOL_ADDRESSES_MAX: usize = 256;
+
+/// Names a pool of external addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u16);
+
+/// When an inside end keeps its external port. MAP-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mapping {
+    /// Whoever it talks to: for peer-to-peer protocols. RFC 4787 REQ-1. Each port has one inside end.
+    EndpointIndependent,
+    /// Per far end: once all ports are in use, a port is given again towards another far end.
+    PerDestination,
+}
+
+/// Why a pool is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// More than [`POOL_ADDRESSES_MAX`].
+    #[error("a pool has at most {POOL_ADDRESSES_MAX} addresses")]
+    TooManyAddresses,
+    /// Another pool uses one of the addresses with the other mapping.
+    #[error("an address is in a pool with another mapping")]
+    MappingDiffers,
+}
+
+/// All pools and external addresses of one IP version.
+#[derive(Debug)]
+pub(super) struct Pools<A> {
+    pools: BTreeMap<PoolId, Pool<A>>,
+    externals: BTreeMap<A, External<A>>,
+    hasher: SipHasher13,
+}
+
+#[derive(Debug)]
+struct Pool<A> {
+    addresses: Vec<A>,
+    mapping: Mapping,
+}
+
+/// One external address. It outlives its pools while flows use it, so that a port given back goes where it came from.
+#[derive(Debug)]
+pub(super) struct External<A> {
+    spaces: [Option<Box<PortSpace<A>>>; 3],
+    flows_used: u32,
+}
+
+impl<A: Address> Pools<A> {
+    pub(super) fn new(key: &[u8; 16]) -> Pools<A> {
+        Pools { pools: BTreeMap::new(), externals: BTreeMap::new(), hasher: SipHasher13::new_with_key(key) }
+    }
+
+    /// Adds a pool or changes one. Flows keep the addresses and ports they have.
+    pub(super) fn set(&mut self, id: PoolId, addresses: &[A], mapping: Mapping) -> Result<(), PoolError> {
+        if addresses.len() > POOL_ADDRESSES_MAX {
+            return Err(PoolError::TooManyAddresses);
+        }
+        let differs = |(other, pool): (&PoolId, &Pool<A>)| {
+            *other != id && pool.mapping != mapping && pool.addresses.iter().any(|a| addresses.contains(a))
+        };
+        if self.pools.iter().any(differs) {
+            return Err(PoolError::MappingDiffers);
+        }
+        self.pools.insert(id, Pool { addresses: addresses.to_vec(), mapping });
+        self.forget_unused();
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, id: PoolId) {
+        self.pools.remove(&id);
+        self.forget_unused();
+    }
+
+    pub(super) fn mapping(&self, id: PoolId) -> Option<Mapping> {
+        self.pools.get(&id).map(|pool| pool.mapping)
+    }
+
+    /// The one external address that this host has in the pool. MAP-2: chosen by a keyed hash of host and address, the
+    /// highest wins, so that nothing need be remembered and an added address moves few hosts.
+    pub(super) fn address_for(&self, id: PoolId, host: A) -> Option<A> {
+        let pool = self.pools.get(&id)?;
+        match pool.addresses.as_slice() {
+            [only] => Some(*only),
+            several => several.iter().copied().max_by_key(|address| self.affinity(host, *address)),
+        }
+    }
+
+    /// The ports of an address and protocol, made when first needed.
+    pub(super) fn space(&mut self, address: A, protocol: Protocol) -> Option<&mut PortSpace<A>> {
+        let which = space_index(protocol)?;
+        let external = self.externals.entry(address).or_insert_with(External::new);
+        Some(external.spaces[which].get_or_insert_with(|| Box::new(PortSpace::new())))
+    }
+
+    /// The ports of an address and protocol, if any was ever taken.
+    pub(super) fn existing_space_mut(&mut self, address: A, protocol: Protocol) -> Option<&mut PortSpace<A>> {
+        self.externals.get_mut(&address)?.spaces[space_index(protocol)?].as_deref_mut()
+    }
+
+    /// As [`existing_space_mut`](Pools::existing_space_mut), to look at.
+    pub(super) fn existing_space(&self, address: A, protocol: Protocol) -> Option<&PortSpace<A>> {
+        self.externals.get(&address)?.spaces[space_index(protocol)?].as_deref()
+    }
+
+    /// One more flow has a port of the address.
+    pub(super) fn add_flow(&mut self, address: A) {
+        if let Some(external) = self.externals.get_mut(&address) {
+            external.flows_used += 1;
+        }
+    }
+
+    /// One flow fewer has a port of the address, which goes with the last one if no pool has it.
+    pub(super) fn remove_flow(&mut self, address: A) {
+        let Some(external) = self.externals.get_mut(&address) else { return };
+        external.flows_used = external.flows_used.saturating_sub(1);
+        if external.flows_used == 0 && !is_pooled(&self.pools, address) {
+            self.externals.remove(&address);
+        }
+    }
+
+    fn forget_unused(&mut self) {
+        let pools = &self.pools;
+        self.externals.retain(|address, external| external.flows_used > 0 || is_pooled(pools, *address));
+    }
+
+    fn affinity(&self, host: A, address: A) -> u64 {
+        A::with_key(&Tuple::portless(Protocol(0), host, address), |bytes| self.hasher.hash(bytes))
+    }
+}
+
+impl<A: Copy + Ord> External<A> {
+    fn new() -> External<A> {
+        External { spaces: [const { None }; 3], flows_used: 0 }
+    }
+}
+
+fn is_pooled<A: Address>(pools: &BTreeMap<PoolId, Pool<A>>, address: A) -> bool {
+    pools.values().any(|pool| pool.addresses.contains(&address))
+}
+
+/// Which protocols have ports to choose from.
+fn space_index(protocol: Protocol) -> Option<usize> {
+    match protocol {
+        Protocol::TCP => Some(0),
+        Protocol::UDP => Some(1),
+        Protocol::ICMP | Protocol::ICMPV6 => Some(2),
+        Protocol(_) => None,
+    }
+}
+
+/// Whether flows of this protocol have a port, or an identifier that stands for one.
+pub(super) fn has_ports(protocol: Protocol) -> bool {
+    space_index(protocol).is_some()
+}

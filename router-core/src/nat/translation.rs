@@ -1,0 +1,284 @@
+//! The translation of a new flow: from what came in and what the rule says, to the tuple its answers will have.
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+
+use super::dnat::Dnat;
+use super::hold_down::{HOLD_DOWN, Remote};
+use super::mapping::Inside;
+use super::pool::{Mapping, PoolError, PoolId, Pools, has_ports};
+use super::space::{PortSpace, TRIES_MAX, Wish, class_of, going_round, random_in};
+use crate::flow::{Address, FlowTable, Rank, Removed, Tick, Tuple, ticks};
+use crate::packet::Protocol;
+
+/// Pools, ports in use and randomness of one IP version.
+#[derive(Debug)]
+pub struct Nat<A> {
+    pools: Pools<A>,
+    random: ChaCha12Rng,
+    counters: NatCounters,
+}
+
+/// Whether the source is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Snat {
+    /// It stays, unless its port must change so that answers find their way back.
+    Off,
+    /// It becomes an address of the pool.
+    Pool(PoolId),
+}
+
+/// How a new flow is translated. Insert it with the original tuple it was made for, or
+/// [`cancel`](Nat::cancel) it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the port stays taken until the flow is released or the translation cancelled"]
+pub struct Translation<A> {
+    /// The tuple that answers will have as they come in. The first packet leaves with its inverse.
+    pub reply: Tuple<A>,
+    /// Whether it holds a port of a pool, which MAP-8 counts.
+    pub holds_port: bool,
+}
+
+/// Why a flow cannot be translated. Nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NatError {
+    /// There is no such pool.
+    #[error("no pool of this number")]
+    UnknownPool,
+    /// The pool has no address of this IP version.
+    #[error("the pool has no address of this IP version")]
+    NoAddress,
+    /// Every port that was tried is in use or held. MAP-7.
+    #[error("no external port is free")]
+    PortsExhausted,
+    /// No port of the host's own address would keep answers apart from another flow's.
+    #[error("answers could not be told from another flow's")]
+    TupleTaken,
+    /// A protocol without ports, and another host behind the same address talks to the same far end. ANY.
+    #[error("another host has this protocol to the same far end")]
+    PairTaken,
+}
+
+/// How often translation was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatCounters {
+    /// [`NatError::UnknownPool`] and [`NatError::NoAddress`].
+    pub no_address: u64,
+    /// [`NatError::PortsExhausted`].
+    pub ports_exhausted: u64,
+    /// [`NatError::TupleTaken`].
+    pub tuple_taken: u64,
+    /// [`NatError::PairTaken`].
+    pub pair_taken: u64,
+}
+
+impl<A: Address> Nat<A> {
+    /// No pools. All choices come from `seed`.
+    pub fn new(seed: [u8; 32]) -> Nat<A> {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let mut key = [0; 16];
+        random.fill_bytes(&mut key);
+        Nat { pools: Pools::new(&key), random, counters: NatCounters::default() }
+    }
+
+    /// Adds a pool or changes one. Flows keep the translation they have.
+    pub fn set_pool(&mut self, id: PoolId, addresses: &[A], mapping: Mapping) -> Result<(), PoolError> {
+        self.pools.set(id, addresses, mapping)
+    }
+
+    /// Removes a pool. Flows keep the translation they have.
+    pub fn remove_pool(&mut self, id: PoolId) {
+        self.pools.remove(id);
+    }
+
+    /// How often translation was refused.
+    pub fn counters(&self) -> &NatCounters {
+        &self.counters
+    }
+
+    /// The inside end whose endpoint-independent mapping this external end is: where a hairpinned packet goes. MAP-9.
+    pub fn inside_of(&self, protocol: Protocol, address: A, port: u16) -> Option<(A, u16)> {
+        let inside = self.pools.existing_space(address, protocol)?.mappings.inside_of(port)?;
+        Some((inside.address, inside.port))
+    }
+
+    /// Chooses the reply tuple of a new flow such that no flow in `flows` is known by it.
+    pub fn translate(
+        &mut self,
+        now: Tick,
+        flows: &FlowTable<A>,
+        original: &Tuple<A>,
+        dnat: Option<&Dnat<A>>,
+        snat: Snat,
+    ) -> Result<Translation<A>, NatError> {
+        let sent = with_destination(original, dnat);
+        let chosen = self.choose(now, flows, original, &sent, snat);
+        self.count(chosen.as_ref().err());
+        let reply = sent_from(&sent, chosen?).inverse();
+        Ok(Translation { reply, holds_port: holds_port(original, &reply) })
+    }
+
+    /// Gives back what a removed flow held. Its port is held for a while (MAP-6).
+    pub fn release(&mut self, now: Tick, flow: &Removed<A>) {
+        let Some((space, inside)) = self.held_by(&flow.original, &flow.reply) else { return };
+        let remote = remote_end(&flow.reply.inverse());
+        match hold(now, flow) {
+            Hold::From(now) => space.release(now, flow.reply.dst_port, inside, remote),
+            Hold::Over => space.cancel(flow.reply.dst_port, inside),
+        }
+        self.pools.remove_flow(flow.reply.dst);
+    }
+
+    /// Gives back what a translation holds whose flow was not stored; at once, as nothing was sent.
+    pub fn cancel(&mut self, original: &Tuple<A>, translation: &Translation<A>) {
+        let Some((space, inside)) = self.held_by(original, &translation.reply) else { return };
+        space.cancel(translation.reply.dst_port, inside);
+        self.pools.remove_flow(translation.reply.dst);
+    }
+}
+
+/// Whether a flow with these tuples holds a port of a pool.
+pub fn holds_port<A: Address>(original: &Tuple<A>, reply: &Tuple<A>) -> bool {
+    original.src != reply.dst && has_ports(original.protocol)
+}
+
+/// The source a flow leaves with.
+#[derive(Clone, Copy, Debug)]
+struct Outside<A> {
+    address: A,
+    port: u16,
+}
+
+impl<A: Address> Nat<A> {
+    fn choose(
+        &mut self,
+        now: Tick,
+        flows: &FlowTable<A>,
+        original: &Tuple<A>,
+        sent: &Tuple<A>,
+        snat: Snat,
+    ) -> Result<Outside<A>, NatError> {
+        let (address, mapping) = match snat {
+            Snat::Off => return self.keep_source(flows, sent),
+            Snat::Pool(id) => {
+                let mapping = self.pools.mapping(id).ok_or(NatError::UnknownPool)?;
+                (self.pools.address_for(id, original.src).ok_or(NatError::NoAddress)?, mapping)
+            }
+        };
+        if address == sent.src {
+            self.keep_source(flows, sent)
+        } else if has_ports(sent.protocol) {
+            self.take_port(now, flows, sent, address, mapping)
+        } else {
+            keep_apart_by_address(flows, sent, address)
+        }
+    }
+
+    /// The host's own address, and its own port if answers then belong to this flow only.
+    fn keep_source(&mut self, flows: &FlowTable<A>, sent: &Tuple<A>) -> Result<Outside<A>, NatError> {
+        if !has_ports(sent.protocol) {
+            return keep_apart_by_address(flows, sent, sent.src);
+        }
+        let class = class_of(sent.protocol, sent.src_port);
+        let others = going_round(&class, random_in(&class, &mut self.random)).take(TRIES_MAX as usize);
+        let port = core::iter::once(sent.src_port).chain(others);
+        let mut outside = port.map(|port| Outside { address: sent.src, port });
+        outside.find(|outside| !is_taken(flows, sent, *outside)).ok_or(NatError::TupleTaken)
+    }
+
+    fn take_port(
+        &mut self,
+        now: Tick,
+        flows: &FlowTable<A>,
+        sent: &Tuple<A>,
+        address: A,
+        mapping: Mapping,
+    ) -> Result<Outside<A>, NatError> {
+        let is_taken = |port| is_taken(flows, sent, Outside { address, port });
+        let (inside, remote) = (inside_end(sent), remote_end(sent));
+        let wish = Wish { protocol: sent.protocol, source_port: sent.src_port, remote };
+        let space = self.pools.space(address, sent.protocol).ok_or(NatError::PortsExhausted)?;
+        let port = match mapping {
+            Mapping::PerDestination => space
+                .take(now, &wish, &mut self.random, is_taken)
+                .or_else(|| space.share(&wish, &mut self.random, is_taken)),
+            Mapping::EndpointIndependent => match space.mappings.port_of(inside) {
+                Some(port) if !is_taken(port) => {
+                    space.mappings.join(inside);
+                    Some(port)
+                }
+                // Two destinations became one by translation: this flow gets a port of its own.
+                Some(_) => space.take(now, &wish, &mut self.random, is_taken),
+                None => space
+                    .take(now, &wish, &mut self.random, is_taken)
+                    .inspect(|port| space.mappings.add(inside, *port)),
+            },
+        };
+        let port = port.ok_or(NatError::PortsExhausted)?;
+        self.pools.add_flow(address);
+        Ok(Outside { address, port })
+    }
+
+    /// The ports among which a flow with these tuples holds one, and its inside end.
+    fn held_by(&mut self, original: &Tuple<A>, reply: &Tuple<A>) -> Option<(&mut PortSpace<A>, Inside<A>)> {
+        let space = self.pools.existing_space_mut(reply.dst, reply.protocol);
+        space.filter(|_| holds_port(original, reply)).map(|space| (space, inside_end(original)))
+    }
+
+    fn count(&mut self, refused: Option<&NatError>) {
+        match refused {
+            None => {}
+            Some(NatError::UnknownPool | NatError::NoAddress) => self.counters.no_address += 1,
+            Some(NatError::PortsExhausted) => self.counters.ports_exhausted += 1,
+            Some(NatError::TupleTaken) => self.counters.tuple_taken += 1,
+            Some(NatError::PairTaken) => self.counters.pair_taken += 1,
+        }
+    }
+}
+
+/// How long a removed flow's port is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    From(Tick),
+    Over,
+}
+
+/// RFC 6888 REQ-8 (a): a TCP flow that was seen to end needs no further wait once that lies the hold-down behind. Without
+/// this, one far end could get no more than 180 connections a second from one external address.
+fn hold<A>(now: Tick, flow: &Removed<A>) -> Hold {
+    let ended = flow.phase.rank() == Rank::Closing;
+    if ended && flow.last_seen.after(ticks(HOLD_DOWN)) <= now { Hold::Over } else { Hold::From(now) }
+}
+
+/// Without ports, only the addresses can tell answers apart.
+fn keep_apart_by_address<A: Address>(
+    flows: &FlowTable<A>,
+    sent: &Tuple<A>,
+    address: A,
+) -> Result<Outside<A>, NatError> {
+    let outside = Outside { address, port: sent.src_port };
+    if is_taken(flows, sent, outside) { Err(NatError::PairTaken) } else { Ok(outside) }
+}
+
+/// Whether answers to a flow that leaves from there would belong to another flow.
+fn is_taken<A: Address>(flows: &FlowTable<A>, sent: &Tuple<A>, outside: Outside<A>) -> bool {
+    flows.lookup(&sent_from(sent, outside).inverse()).is_some()
+}
+
+fn with_destination<A: Address>(original: &Tuple<A>, dnat: Option<&Dnat<A>>) -> Tuple<A> {
+    let Some(dnat) = dnat else { return *original };
+    let (dst, dst_port) = dnat.apply(original.protocol, original.dst, original.dst_port);
+    Tuple { dst, dst_port, ..*original }
+}
+
+fn sent_from<A: Address>(sent: &Tuple<A>, outside: Outside<A>) -> Tuple<A> {
+    Tuple { src: outside.address, src_port: outside.port, ..*sent }
+}
+
+fn inside_end<A: Address>(sent: &Tuple<A>) -> Inside<A> {
+    Inside { address: sent.src, port: sent.src_port }
+}
+
+fn remote_end<A: Address>(sent: &Tuple<A>) -> Remote<A> {
+    Remote { address: sent.dst, port: sent.dst_port }
+}
