@@ -19,11 +19,15 @@ mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
+#[cfg(test)]
+pub(crate) mod made;
 mod mss;
 mod network;
 mod quote;
 pub mod split;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod transport;
 mod udp;

@@ -40,13 +40,19 @@ pub struct Split<'a> {
     /// The first piece has all options, the later ones those with the copied flag.
     later_header: Header,
     header_len: usize,
-    /// Payload already written.
+    /// Bytes of payload already written.
     done: usize,
+    /// Whether the last piece is written. An empty packet is one piece, too.
+    is_finished: bool,
 }
 
 impl<'a> Split<'a> {
     /// Splits `packet`, whose bytes end where it does, for a link of `mtu_bytes`.
     pub fn new(packet: &'a [u8], mtu_bytes: u16) -> Result<Split<'a>, SplitError> {
+        let version = packet.first().map_or(0, |first| first >> 4);
+        if version != 4 {
+            return Err(SplitError::Parse(ParseError::UnknownVersion(version)));
+        }
         let network = ipv4::parse(packet)?;
         let (header_len, mtu) = (network.transport_at, usize::from(mtu_bytes));
         if network.len > mtu && u16_at(packet, FRAGMENT_AT) & DONT_FRAGMENT != 0 {
@@ -56,22 +62,29 @@ impl<'a> Split<'a> {
             return Err(SplitError::MtuTooSmall { mtu_bytes });
         }
         let later_header = Header::of_later_pieces(&packet[..header_len]);
-        Ok(Split { packet: &packet[..network.len], mtu, later_header, header_len, done: 0 })
+        Ok(Split {
+            packet: &packet[..network.len],
+            mtu,
+            later_header,
+            header_len,
+            done: 0,
+            is_finished: false,
+        })
     }
 
     /// Writes the next piece to the start of `out`, which has room for the MTU (or for the packet, if that is
     /// shorter), and returns its length; `None` when all is written.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
-        let payload = &self.packet[self.header_len + self.done..];
-        if payload.is_empty() && self.done > 0 {
+        if self.is_finished {
             return None;
         }
+        let payload = &self.packet[self.header_len + self.done..];
         let header_len = self.write_header(out);
         let taken = piece_len(payload.len(), self.mtu - header_len);
         out[header_len..header_len + taken].copy_from_slice(&payload[..taken]);
         self.finish_header(&mut out[..header_len], taken, taken < payload.len());
-        // An empty packet is one piece, too.
-        self.done += taken.max(1);
+        self.done += taken;
+        self.is_finished = taken == payload.len();
         Some(header_len + taken)
     }
 
