@@ -5,5 +5,6 @@
 extern crate alloc;
 
 pub mod flow;
+pub mod fragments;
 pub mod nat;
 pub mod packet;

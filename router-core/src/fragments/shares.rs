@@ -1,0 +1,70 @@
+//! Who holds how much of the memory for fragments, so that one subject cannot use up another's share (P27, MAP-8).
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+
+use super::FragmentLimits;
+
+/// What one subject holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Share {
+    datagrams: usize,
+    parked_bytes: usize,
+}
+
+/// What all subjects hold. Entries of those who hold nothing are gone, so there are at most as many as datagrams and
+/// parked pieces.
+#[derive(Debug)]
+pub(super) struct Shares<S> {
+    by_subject: BTreeMap<S, Share>,
+    parked_bytes: usize,
+}
+
+impl<S: Copy + Ord> Shares<S> {
+    pub(super) fn new() -> Shares<S> {
+        Shares { by_subject: BTreeMap::new(), parked_bytes: 0 }
+    }
+
+    /// Bytes parked for all subjects.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    /// Whether `subject` may have one more datagram tracked.
+    pub(super) fn allow_datagram(&self, subject: S, limits: &FragmentLimits) -> bool {
+        self.by_subject.get(&subject).is_none_or(|share| share.datagrams < limits.datagrams_per_subject_max)
+    }
+
+    /// Whether `subject` may park `bytes` more.
+    pub(super) fn allow_parking(&self, subject: S, bytes: usize, limits: &FragmentLimits) -> bool {
+        let held = self.by_subject.get(&subject).map_or(0, |share| share.parked_bytes);
+        held + bytes <= limits.parked_bytes_per_subject_max
+            && self.parked_bytes + bytes <= limits.parked_bytes_max
+    }
+
+    pub(super) fn take_datagram(&mut self, subject: S) {
+        self.by_subject.entry(subject).or_default().datagrams += 1;
+    }
+
+    pub(super) fn give_datagram_back(&mut self, subject: S) {
+        self.give_back(subject, |share| share.datagrams -= 1);
+    }
+
+    pub(super) fn take_parking(&mut self, subject: S, bytes: usize) {
+        self.by_subject.entry(subject).or_default().parked_bytes += bytes;
+        self.parked_bytes += bytes;
+    }
+
+    pub(super) fn give_parking_back(&mut self, subject: S, bytes: usize) {
+        self.give_back(subject, |share| share.parked_bytes -= bytes);
+        self.parked_bytes -= bytes;
+    }
+
+    fn give_back(&mut self, subject: S, reduce: impl FnOnce(&mut Share)) {
+        let Entry::Occupied(mut entry) = self.by_subject.entry(subject) else { return };
+        reduce(entry.get_mut());
+        if *entry.get() == Share::default() {
+            entry.remove();
+        }
+    }
+}
