@@ -4,7 +4,17 @@
 
 extern crate alloc;
 
+mod config;
+mod datapath;
 pub mod flow;
 pub mod fragments;
 pub mod nat;
+mod node;
 pub mod packet;
+mod verdict;
+
+pub use config::{Mode, NodeConfig};
+pub use node::{Event, Node, NodeTransmit, NodeWake};
+pub use verdict::{
+    Counters, DropReason, Egress, Forward, Ingress, Offload, Reaction, Refusal, Verdict, reaction,
+};

@@ -1,0 +1,69 @@
+//! What a node is made from.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use wg_proto::IpNet;
+
+use crate::verdict::Refusal;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A plain WireGuard interface: cryptokey routing between the peers and the TUN, and nothing else. No rules, no
+    /// translation, no hop.
+    Interface,
+    /// A router or a connector: nothing passes but what a rule allows.
+    Router,
+}
+
+/// What a node is made from.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// What it is. Nothing below matters to an interface.
+    pub mode: Mode,
+    /// Our own addresses inside the tunnels: they answer pings, and send our ICMP errors.
+    pub overlay_addresses: Vec<IpAddr>,
+    /// The largest packet that fits into a tunnel.
+    pub tunnel_mtu_bytes: u16,
+    /// The largest packet that the TUN takes; `None`: there is no TUN.
+    pub tun_mtu_bytes: Option<u16>,
+    /// Client addresses that arrive on the TUN, unencrypted, because a foreign gateway ends their tunnels.
+    pub tun_clients: Vec<IpNet>,
+    /// The most flows of IPv4. Memory is reserved for all of them.
+    pub flows_max_v4: u32,
+    /// The most flows of IPv6.
+    pub flows_max_v6: u32,
+    /// How traffic of senders without any session is refused.
+    pub refusal: Refusal,
+}
+
+// Our own choices.
+
+/// Inside a WireGuard tunnel over IPv6 and Ethernet: 1500 - 80.
+const TUNNEL_MTU_BYTES: u16 = 1420;
+/// 8 MiB for IPv4 and 3 MiB for IPv6.
+const FLOWS_MAX_V4: u32 = 65_536;
+const FLOWS_MAX_V6: u32 = 16_384;
+
+impl Default for NodeConfig {
+    fn default() -> NodeConfig {
+        NodeConfig {
+            mode: Mode::Router,
+            overlay_addresses: Vec::new(),
+            tunnel_mtu_bytes: TUNNEL_MTU_BYTES,
+            tun_mtu_bytes: None,
+            tun_clients: Vec::new(),
+            flows_max_v4: FLOWS_MAX_V4,
+            flows_max_v6: FLOWS_MAX_V6,
+            refusal: Refusal::default(),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A plain WireGuard interface. It keeps no flows, so it takes no memory for them.
+    pub fn interface() -> NodeConfig {
+        NodeConfig { mode: Mode::Interface, flows_max_v4: 0, flows_max_v6: 0, ..NodeConfig::default() }
+    }
+}

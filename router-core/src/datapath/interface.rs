@@ -1,0 +1,25 @@
+//! The road of a plain WireGuard interface: cryptokey routing and nothing else. Read first: WireGuard whitepaper §2.
+
+use wg_proto::{Device, InnerPacket};
+
+use crate::verdict::{DropReason, Egress, Forward, Ingress};
+
+/// Where a packet goes: to the peer that owns its destination, or, from a peer that owns its source, to the TUN.
+#[inline]
+pub(crate) fn route(device: &Device, ingress: Ingress, packet: &[u8]) -> Result<Forward, DropReason> {
+    let inner = InnerPacket::parse(packet).ok_or_else(|| malformed(packet))?;
+    let egress = match ingress {
+        Ingress::Peer(peer) if device.owner_of(inner.source) == Some(peer) => Egress::Tun,
+        Ingress::Peer(_) => return Err(DropReason::SourceNotAssigned),
+        Ingress::Tun => device.owner_of(inner.destination).map(Egress::Peer).ok_or(DropReason::NoRoute)?,
+    };
+    Ok(Forward { egress, len: inner.len, fragment_to: None })
+}
+
+#[cold]
+fn malformed(packet: &[u8]) -> DropReason {
+    match packet.first().map(|first| first >> 4) {
+        Some(4 | 6) | None => DropReason::TooShort,
+        Some(_) => DropReason::UnknownVersion,
+    }
+}

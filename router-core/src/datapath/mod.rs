@@ -1,0 +1,3 @@
+//! The road of one packet.
+
+pub(crate) mod interface;
