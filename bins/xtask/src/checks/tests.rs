@@ -35,7 +35,10 @@ pub(crate) fn end_to_end(log: &Log) -> Result<Outcome> {
         return Ok(skip_or_fail(missing.join("\n        - ")));
     }
     // The programs are not dependencies of the tests, so they are built by name first.
-    all(vec![cargo(&["build", "--locked", "--workspace", "--bins"]), test(&["-p", "sluice-lab"])], log)
+    let mut tests = test(&["-p", "sluice-lab"]);
+    // What failed is in the error's chain; a backtrace would push the programs' logs out of sight.
+    tests.env("RUST_BACKTRACE", "0");
+    all(vec![cargo(&["build", "--locked", "--workspace", "--bins"]), tests], log)
 }
 
 /// One process per test with nextest, so that a hanging one can be ended; the built-in runner does where it is missing.
