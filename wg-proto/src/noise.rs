@@ -236,3 +236,121 @@ impl InitiatorState {
 fn agree(secret: &DhSecret, theirs: &[u8; 32]) -> Result<Secret, NoiseError> {
     secret.agree(theirs).ok_or(NoiseError::LowOrderPoint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cookie::{CookieChecker, CookieJar};
+    use crate::crypto::vectors::{LOW_ORDER_POINTS, unhex};
+    use crate::time::{Instant, UnixTime};
+
+    /// A whole handshake with fixed keys, made by an independent implementation in another language.
+    const INITIATION: &str = concat!(
+        "01000000040302017b0d47d93427f8311160781c7c733fd89f88970aef490d8aa0ee19a4cb8a1b1481e498317da9",
+        "59fba46669572516a5e6c021bfa620bb6c56ca0082e1feae14988c2c64d024c617734a263f76a008df04d0f94bad",
+        "8ee75ec8e4c2695598baaff7c562e307cd8cd549e6bb78f0d8dcab803522717136fe97921747e0e6000000000000",
+        "00000000000000000000"
+    );
+    const RESPONSE: &str = concat!(
+        "020000000d0c0b0a04030201ff2ee45601ec1b67310c7790404585ae697331eee1c1f8cf2419731c1fff3e6bd172",
+        "e74ac617015ba2b38123897660b8a3b5129a8ba3ed5feb1ba9274cbe3be300000000000000000000000000000000"
+    );
+    const INITIATOR_SENDS_WITH: &str = "870ea0fffff57deb751f6fc7b30b0d26e672da21a0220f4869266c9df64e8ffc";
+    const RESPONDER_SENDS_WITH: &str = "4dc2b0020d17e7ceb0d34eb369c5da695190a92fd30eee6d12db56f49a9f7aae";
+
+    struct Sides {
+        initiator: Identity,
+        responder: Identity,
+        preshared_key: [u8; 32],
+    }
+
+    fn sides() -> Sides {
+        let identity = |byte| Identity::new(PrivateKey::from_bytes([byte; 32]));
+        Sides {
+            initiator: identity(0x11),
+            responder: identity(0x22),
+            preshared_key: core::array::from_fn(|i| i as u8),
+        }
+    }
+
+    fn initiation(sides: &Sides) -> (Initiation, InitiatorState) {
+        let input = InitiationInput {
+            identity: &sides.initiator,
+            theirs: &sides.responder.public_key,
+            static_secret: &sides.initiator.agree(&sides.responder.public_key).unwrap(),
+            ephemeral: &Zeroizing::new([0x33; 32]),
+            sender: SessionIndex::new(0x0102_0304),
+            stamp: Tai64n::ZERO.next(UnixTime::new(0x6553_f100, 5 << 24)),
+        };
+        initiate(&input).unwrap()
+    }
+
+    fn response(sides: &Sides, message: Initiation) -> (Response, SessionKeys) {
+        let claimed = read_initiation(&sides.responder, message).unwrap();
+        assert_eq!(claimed.theirs, sides.initiator.public_key);
+        let static_secret = sides.responder.agree(&claimed.theirs).unwrap();
+        let authentic = claimed.authenticate(&static_secret).unwrap();
+        let input = ResponseInput {
+            preshared_key: &sides.preshared_key,
+            ephemeral: &Zeroizing::new([0x44; 32]),
+            sender: SessionIndex::new(0x0a0b_0c0d),
+            serial: 0,
+        };
+        authentic.respond(&input).unwrap()
+    }
+
+    fn signed<const N: usize>(mut message: [u8; N], theirs: &PublicKey) -> [u8; N] {
+        CookieJar::default().sign(Instant::from_nanos(0), theirs, &mut message);
+        message
+    }
+
+    #[test]
+    fn the_handshake_has_its_known_answer_in_every_byte() {
+        let sides = sides();
+        let (initiation, state) = initiation(&sides);
+        let bytes = signed(initiation.write(), &sides.responder.public_key);
+        assert_eq!(bytes.to_vec(), unhex(INITIATION));
+        assert!(CookieChecker::new(&sides.responder.public_key).mac1_is_valid(&bytes));
+        let (message, theirs) = response(&sides, Initiation::read(&bytes));
+        let bytes = signed(message.write(), &sides.initiator.public_key);
+        assert_eq!(bytes.to_vec(), unhex(RESPONSE));
+        let message = Response::read(&bytes);
+        let ours = state.read_response(&sides.initiator, &sides.preshared_key, &message, 0).unwrap();
+        for (secret, expected) in [
+            (&ours.send, INITIATOR_SENDS_WITH),
+            (&ours.receive, RESPONDER_SENDS_WITH),
+            (&theirs.send, RESPONDER_SENDS_WITH),
+            (&theirs.receive, INITIATOR_SENDS_WITH),
+        ] {
+            assert_eq!(secret.to_vec(), unhex(expected));
+        }
+    }
+
+    #[test]
+    fn another_preshared_key_fails_at_the_response() {
+        let mut sides = sides();
+        let (initiation, state) = initiation(&sides);
+        let (message, _) = response(&sides, initiation);
+        sides.preshared_key[31] ^= 1;
+        let keys = state.read_response(&sides.initiator, &sides.preshared_key, &message, 0);
+        assert_eq!(keys.map(|_| ()), Err(NoiseError::NotAuthentic));
+    }
+
+    #[test]
+    fn p12_low_order_points_end_the_handshake_at_every_step() {
+        let sides = sides();
+        for point in LOW_ORDER_POINTS {
+            let point: [u8; 32] = unhex(point).try_into().unwrap();
+            let theirs = PublicKey::from_bytes(point);
+            assert!(sides.initiator.agree(&theirs).is_none());
+            let (mut message, state) = initiation(&sides);
+            message.ephemeral = point;
+            let read = read_initiation(&sides.responder, message);
+            assert_eq!(read.map(|_| ()), Err(NoiseError::LowOrderPoint));
+            let (mut answer, _) = response(&sides, initiation(&sides).0);
+            answer.ephemeral = point;
+            let read = state.read_response(&sides.initiator, &sides.preshared_key, &answer, 0);
+            assert_eq!(read.map(|_| ()), Err(NoiseError::LowOrderPoint));
+        }
+    }
+}

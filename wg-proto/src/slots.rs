@@ -24,7 +24,8 @@ pub(crate) enum NextSession {
     Waits,
     /// It becomes `previous`: still accepted, never sent on. Chosen by the side with the higher key.
     Yields,
-    /// It is older than the handshake that was just completed: nobody will confirm it.
+    /// It is older than the handshake that was just completed: packets of the current session are more likely to be
+    /// on their way than its first.
     Goes,
 }
 
@@ -50,6 +51,10 @@ impl Slots {
                 [core::mem::replace(&mut self.previous, replaced), None]
             }
             (NextSession::Yields, next) => [core::mem::replace(&mut self.previous, next), replaced],
+            // Without a session to keep instead, the peer may still be sending on it.
+            (NextSession::Goes, next) if replaced.is_none() => {
+                [core::mem::replace(&mut self.previous, next), None]
+            }
             (NextSession::Goes, next) => [core::mem::replace(&mut self.previous, replaced), next],
         }
     }
@@ -92,5 +97,83 @@ impl Slots {
     /// Takes all sessions out.
     pub(crate) fn take(&mut self) -> [Option<Box<Session>>; 3] {
         [self.previous.take(), self.current.take(), self.next.take()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::PeerIndex;
+    use crate::session::{Role, SessionKeys};
+    use zeroize::Zeroizing;
+
+    fn session(local: u32) -> Box<Session> {
+        let keys = SessionKeys {
+            role: Role::Initiator,
+            local: SessionIndex::new(local),
+            remote: SessionIndex::new(0),
+            send: Zeroizing::new([0; 32]),
+            receive: Zeroizing::new([0; 32]),
+            serial: 0,
+        };
+        Box::new(Session::new(Instant::from_nanos(0), PeerIndex::new(0), &keys))
+    }
+
+    /// Slots with sessions of these indices; zero is none.
+    fn slots([previous, current, next]: [u32; 3]) -> Slots {
+        let some = |local| (local != 0).then(|| session(local));
+        Slots { previous: some(previous), current: some(current), next: some(next) }
+    }
+
+    fn index(session: &Option<Box<Session>>) -> u32 {
+        session.as_ref().map_or(0, |session| session.rx().index().get())
+    }
+
+    fn indices(slots: &Slots) -> [u32; 3] {
+        [index(&slots.previous), index(&slots.current), index(&slots.next)]
+    }
+
+    fn gone(retired: &Retired) -> Vec<u32> {
+        retired.iter().map(index).filter(|index| *index != 0).collect()
+    }
+
+    use alloc::vec::Vec;
+
+    #[test]
+    fn as_initiator_the_new_session_is_current_and_nothing_leaks() {
+        use NextSession::*;
+        for (before, waiting, after, retired) in [
+            ([0, 0, 0], Yields, [0, 9, 0], &[][..]),
+            ([1, 2, 0], Yields, [2, 9, 0], &[1]),
+            ([1, 2, 3], Yields, [3, 9, 0], &[1, 2]),
+            ([1, 2, 3], Waits, [2, 9, 3], &[1]),
+            ([1, 2, 3], Goes, [2, 9, 0], &[1, 3]),
+            ([1, 0, 3], Goes, [3, 9, 0], &[1]),
+        ] {
+            let mut slots = slots(before);
+            assert_eq!(gone(&slots.add_as_initiator(session(9), waiting)), retired, "{before:?} {waiting:?}");
+            assert_eq!(indices(&slots), after, "{before:?} {waiting:?}");
+        }
+    }
+
+    #[test]
+    fn as_responder_the_new_session_waits_and_replaces_the_one_that_waited() {
+        for (before, after, retired) in
+            [([0, 0, 0], [0, 0, 9], &[][..]), ([1, 2, 0], [0, 2, 9], &[1]), ([1, 2, 3], [0, 2, 9], &[3, 1])]
+        {
+            let mut slots = slots(before);
+            assert_eq!(gone(&slots.add_as_responder(session(9))), retired, "{before:?}");
+            assert_eq!(indices(&slots), after, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_packet_on_the_waiting_session_confirms_it() {
+        let mut slots = slots([1, 2, 3]);
+        for other in [1, 2, 4] {
+            assert!(slots.confirm(SessionIndex::new(other)).is_none());
+        }
+        let retired = slots.confirm(SessionIndex::new(3)).unwrap();
+        assert_eq!((index(&retired), indices(&slots)), (1, [2, 3, 0]));
     }
 }

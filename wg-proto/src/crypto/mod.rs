@@ -10,6 +10,8 @@
 pub(crate) mod aws_lc;
 pub(crate) mod hash;
 pub(crate) mod rustcrypto;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) use aws_lc::{Aead, DhSecret};

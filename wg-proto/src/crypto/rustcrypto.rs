@@ -32,6 +32,7 @@ impl DiffieHellman for DhSecret {
 #[cfg_attr(feature = "aws-lc-rs", allow(dead_code, reason = "oracle of the other back end's tests"))]
 pub(crate) struct Aead(ChaCha20Poly1305);
 
+#[cfg_attr(feature = "aws-lc-rs", allow(dead_code, reason = "oracle of the other back end's tests"))]
 impl Aead {
     fn seal(&self, counter: u64, aad: &[u8], plain: Plain<'_>) {
         let buffer = InOutBuf::from(plain.payload);

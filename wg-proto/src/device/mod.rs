@@ -33,6 +33,7 @@ use crate::rng::DeviceRng;
 use crate::schedule::Schedule;
 use crate::tai64n::Tai64n;
 use crate::time::{Instant, WallClock};
+use crate::timers::Timer;
 
 /// A WireGuard interface without sockets, clocks and threads. See the crate's documentation for the order of
 /// calls.
@@ -171,7 +172,7 @@ impl Device {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let under_way = peer.timers.is_armed(crate::timers::Timer::Retransmit);
+        let under_way = peer.wants.initiation || peer.timers.is_armed(Timer::Retransmit);
         if reason == Reason::Traffic || !under_way {
             peer.timers.handshake_wanted(now);
         }

@@ -68,10 +68,9 @@ impl Device {
                 return None;
             }
             let ready = peer.sessions.can_send(now) && peer.endpoint.is_some();
-            let keepalive = core::mem::take(&mut peer.wants.keepalive);
+            peer.wants.keepalive = false;
             if !ready {
-                let reason = if keepalive { Some(Reason::Keepalive) } else { None };
-                reason.into_iter().for_each(|reason| self.want_initiation(now, index, reason));
+                self.want_initiation(now, index, Reason::Keepalive);
                 return None;
             }
             match peer.staged.pop() {
@@ -120,7 +119,10 @@ impl Device {
         let static_secret = self.static_secret(index);
         let (local, peer) = (self.local.as_ref()?, self.peers.get_mut(index)?);
         let to = peer.endpoint?;
-        if peer.initiation_allowed_at().is_some_and(|at| now < at) {
+        if let Some(at) = peer.initiation_allowed_at().filter(|at| now < *at) {
+            // A response of ours went out meanwhile; if nothing comes of it, we try then.
+            peer.timers.initiation_deferred(at);
+            self.reschedule(index);
             return None;
         }
         let Some(static_secret) = static_secret else {
