@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 /// Cheap and frequent failures first.
-static STEPS: [Step; 11] = [
+static STEPS: [Step; 12] = [
     Step { name: "setup", about: "packages and tools are there", run: set_up },
     Step { name: "fmt", about: "the code is formatted", run: format },
     Step { name: "layering", about: "dependencies point the way DESIGN says", run: layering::check },
@@ -44,12 +44,9 @@ static STEPS: [Step; 11] = [
     Step { name: "docs", about: "documentation builds without a warning", run: document },
     Step { name: "no-std", about: "the pure crates link without std", run: no_std::check },
     Step { name: "features", about: "each feature builds alone", run: features::check },
+    Step { name: "build", about: "libraries, programs, tests and examples build", run: tests::build },
     Step { name: "tests", about: "unit, property and simulator tests", run: tests::unit },
-    Step {
-        name: "doc-tests",
-        about: "examples in the documentation and beside it run",
-        run: tests::documentation,
-    },
+    Step { name: "doc-tests", about: "examples in the documentation run", run: tests::documentation },
     Step { name: "end-to-end", about: "real programs in network namespaces", run: tests::end_to_end },
     Step { name: "licences", about: "dependencies' licences, bans and sources", run: licences },
 ];

@@ -11,19 +11,29 @@ use crate::run::{Log, logged};
 use crate::setup;
 use crate::step::Outcome;
 
+/// Which tests of the workspace.
+#[derive(Clone, Copy)]
+enum Which {
+    EndToEnd,
+    AllOthers,
+}
+
+/// Everything once, programs included: the steps after this one find it built. Building parts of the workspace by
+/// themselves would choose other features of their dependencies and build those again.
+pub(crate) fn build(log: &Log) -> Result<Outcome> {
+    all(vec![cargo(&["build", "--locked", "--workspace", "--all-targets"])], log)
+}
+
 /// Unit, property and simulator tests; the libraries once more with RustCrypto alone; recorded fuzz inputs.
 pub(crate) fn unit(log: &Log) -> Result<Outcome> {
-    let mut runs = vec![
-        test(&["--workspace", "--exclude", "sluice-lab"]),
-        test(&["-p", "wg-proto", "-p", "router-core"]),
-    ];
+    let mut runs = vec![workspace(Which::AllOthers), libraries()];
     if root().join("fuzz/Cargo.toml").is_file() {
         runs.push(fuzz_corpora());
     }
     all(runs, log)
 }
 
-/// Documentation tests and the examples that need no argument.
+/// Documentation tests.
 pub(crate) fn documentation(log: &Log) -> Result<Outcome> {
     all(vec![cargo(&["test", "--locked", "--workspace", "--doc"])], log)
 }
@@ -34,19 +44,37 @@ pub(crate) fn end_to_end(log: &Log) -> Result<Outcome> {
     if !missing.is_empty() {
         return Ok(skip_or_fail(missing.join("\n        - ")));
     }
-    // The programs are not dependencies of the tests, so they are built by name first.
-    let mut tests = test(&["-p", "sluice-lab"]);
+    let mut tests = workspace(Which::EndToEnd);
     // What failed is in the error's chain; a backtrace would push the programs' logs out of sight.
     tests.env("RUST_BACKTRACE", "0");
-    all(vec![cargo(&["build", "--locked", "--workspace", "--bins"]), tests], log)
+    // The programs are not dependencies of the tests.
+    all(vec![cargo(&["build", "--locked", "--workspace", "--all-targets"]), tests], log)
 }
 
-/// One process per test with nextest, so that a hanging one can be ended; the built-in runner does where it is missing.
-fn test(arguments: &[&str]) -> Command {
+/// One process per test with nextest, so that a hanging one can be ended; the built-in runner where it is missing.
+fn workspace(which: Which) -> Command {
+    if setup::has_nextest() {
+        let filter = match which {
+            Which::EndToEnd => "package(sluice-lab)",
+            Which::AllOthers => "not package(sluice-lab)",
+        };
+        return cargo(&["nextest", "run", "--locked", "--workspace", "--filterset", filter]);
+    }
+    let packages: &[&str] = match which {
+        Which::EndToEnd => &["--package", "sluice-lab"],
+        Which::AllOthers => &["--workspace", "--exclude", "sluice-lab"],
+    };
+    let mut command = cargo(&["test", "--locked", "--lib", "--bins", "--tests"]);
+    command.args(packages);
+    command
+}
+
+/// In the workspace's build aws-lc-rs takes over; here RustCrypto does the work.
+fn libraries() -> Command {
     let runner: &[&str] =
-        if setup::has_nextest() { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+        if setup::has_nextest() { &["nextest", "run"] } else { &["test", "--lib", "--tests"] };
     let mut command = cargo(runner);
-    command.arg("--locked").args(arguments);
+    command.args(["--locked", "--package", "wg-proto", "--package", "router-core"]);
     command
 }
 
