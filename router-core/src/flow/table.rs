@@ -139,7 +139,7 @@ impl<A: Address> FlowTable<A> {
         self.store(number, Hot::new(now, flow), Cold::new(&flow.opening));
         self.index.insert(original, number, Direction::Original);
         self.index.insert(reply, number, Direction::Reply);
-        self.arm(number);
+        self.arm(now, number);
         Ok(FlowId(number))
     }
 
@@ -170,7 +170,7 @@ impl<A: Address> FlowTable<A> {
             (Phase::Unreplied | Phase::Replied | Phase::Tcp(_), _) => from,
         };
         hot.last_seen = hot.last_seen.max(now);
-        self.enter(id, from, to);
+        self.enter(now, id, from, to);
         Some(Step { verdict: TcpVerdict::Accept, from, to })
     }
 
@@ -184,7 +184,7 @@ impl<A: Address> FlowTable<A> {
         if verdict == TcpVerdict::Accept {
             hot.last_seen = hot.last_seen.max(now);
         }
-        self.enter(id, from, to);
+        self.enter(now, id, from, to);
         Some(Step { verdict, from, to })
     }
 
@@ -212,7 +212,7 @@ impl<A: Address> FlowTable<A> {
             if self.hot[number as usize].deadline() <= now {
                 return self.remove(FlowId(number));
             }
-            self.arm(number);
+            self.arm(now, number);
         }
         None
     }
@@ -230,7 +230,7 @@ impl<A: Address> FlowTable<A> {
         if let Some(expired) = self.expire(now, &mut budget) {
             return Some(expired);
         }
-        let victim = Rank::ALL.into_iter().find_map(|rank| self.victim(rank, &standing))?;
+        let victim = Rank::ALL.into_iter().find_map(|rank| self.victim(now, rank, &standing))?;
         self.remove(victim)
     }
 
@@ -283,25 +283,25 @@ impl<A: Address> FlowTable<A> {
         self.flows_used += 1;
     }
 
-    fn arm(&mut self, number: u32) -> Place {
+    fn arm(&mut self, now: Tick, number: u32) -> Place {
         let hot = &self.hot[number as usize];
-        self.wheel.arm(number, hot.phase().rank(), hot.deadline())
+        self.wheel.arm(now, number, hot.phase().rank(), hot.deadline())
     }
 
     /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.
-    fn enter(&mut self, id: FlowId, from: Phase, to: Phase) {
+    fn enter(&mut self, now: Tick, id: FlowId, from: Phase, to: Phase) {
         if from != to {
             self.hot[id.0 as usize].set_phase(to);
-            self.arm(id.0);
+            self.arm(now, id.0);
         }
     }
 
     /// The oldest flow of the rank that may go. Looks at a few only, and arms each again, so that a flow which packets
     /// have refreshed takes its true place, and one that must stay goes to the back of the queue.
-    fn victim(&mut self, rank: Rank, standing: &impl Fn(&FlowMeta) -> Standing) -> Option<FlowId> {
+    fn victim(&mut self, now: Tick, rank: Rank, standing: &impl Fn(&FlowMeta) -> Standing) -> Option<FlowId> {
         for _ in 0..EVICTION_TRIES {
             let (number, stood) = self.wheel.oldest(rank)?;
-            let stands = self.arm(number);
+            let stands = self.arm(now, number);
             if stands == stood && may_go(rank, standing(&self.hot[number as usize].meta())) {
                 return Some(FlowId(number));
             }
@@ -317,3 +317,8 @@ const fn may_go(rank: Rank, standing: Standing) -> bool {
         (Rank::Settled, Standing::WithinShare) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;

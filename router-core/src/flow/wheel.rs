@@ -52,7 +52,8 @@ impl Wheel {
     }
 
     /// Starts or moves the flow's timer. Returns where it stands now.
-    pub(crate) fn arm(&mut self, flow: u32, rank: Rank, deadline: Tick) -> Place {
+    pub(crate) fn arm(&mut self, now: Tick, flow: u32, rank: Rank, deadline: Tick) -> Place {
+        self.catch_up(now);
         let place = Place::of(self.clock, rank, deadline);
         self.disarm(flow);
         self.occupied[rank.index() as usize][place.level as usize] |= 1 << place.slot;
@@ -62,10 +63,8 @@ impl Wheel {
 
     /// The next flow whose timer has come up by `now`, now disarmed. The caller removes the flow or arms it again.
     pub(crate) fn pop_due(&mut self, now: Tick) -> Option<u32> {
-        let Some((fires_at, place)) = self.earliest().filter(|(fires_at, _)| *fires_at <= now) else {
-            self.clock = self.clock.max(now);
-            return None;
-        };
+        self.catch_up(now);
+        let (fires_at, place) = self.earliest().filter(|(fires_at, _)| *fires_at <= now)?;
         self.clock = self.clock.max(fires_at);
         let flow = self.lists.first(place.bucket()).expect("an occupied slot holds a timer");
         self.disarm(flow);
@@ -81,6 +80,13 @@ impl Wheel {
     pub(crate) fn oldest(&self, rank: Rank) -> Option<(u32, Place)> {
         let (_, place) = self.earliest_of(rank)?;
         Some((self.lists.first(place.bucket())?, place))
+    }
+
+    /// A clock that lags would make distances look longer than they are, and slots coarser.
+    fn catch_up(&mut self, now: Tick) {
+        if self.next_due().is_none_or(|due| due > now) {
+            self.clock = self.clock.max(now);
+        }
     }
 
     fn disarm(&mut self, flow: u32) {
@@ -140,5 +146,131 @@ impl Place {
     fn of_bucket(bucket: u32) -> Option<Place> {
         let rank = *Rank::ALL.get((bucket / SLOTS / LEVELS) as usize)?;
         Some(Place { rank, level: bucket / SLOTS % LEVELS, slot: bucket % SLOTS })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Operation {
+        Arm { flow: u32, rank: Rank, ahead: u32 },
+        Free { flow: u32 },
+        Advance { ticks: u32, pops_max: u32 },
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let rank = prop::sample::select(Rank::ALL.to_vec());
+        let ticks = || prop_oneof![0..5_u32, 0..500_u32, 0..60_000_u32, 0..2_000_000_u32];
+        prop_oneof![
+            4 => (0..12_u32, rank, ticks()).prop_map(|(flow, rank, ahead)| Operation::Arm { flow, rank, ahead }),
+            1 => (0..12_u32).prop_map(|flow| Operation::Free { flow }),
+            3 => (ticks(), 0..20_u32).prop_map(|(ticks, pops_max)| Operation::Advance { ticks, pops_max }),
+        ]
+    }
+
+    /// One timer of the plain list.
+    #[derive(Clone, Copy, Debug)]
+    struct Armed {
+        flow: u32,
+        rank: Rank,
+        deadline: Tick,
+        /// By when it must have fired.
+        latest: Tick,
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_plain_list_under_the_same_operations(
+            operations in prop::collection::vec(operation(), 1..80)
+        ) {
+            let mut wheel = Wheel::new(12);
+            for flow in 0..12 {
+                prop_assert_eq!(wheel.take_number(), flow);
+            }
+            let (mut list, mut free, mut now): (Vec<Armed>, Vec<u32>, Tick) = (Vec::new(), Vec::new(), Tick(1000));
+            wheel.pop_due(now);
+            for operation in operations {
+                match operation {
+                    Operation::Arm { flow, rank, ahead } if !free.contains(&flow) => {
+                        let lags = wheel.next_due().is_some_and(|due| due <= now);
+                        let lag = if lags { now.since(wheel.clock) } else { 0 };
+                        let (deadline, distance) = (Tick(now.0 + ahead), ahead + lag);
+                        let late = (distance / 15).max(1) + if distance >= 62 << 12 { u32::MAX >> 1 } else { 0 };
+                        let latest = Tick(deadline.0.saturating_add(late));
+                        list.retain(|armed| armed.flow != flow);
+                        list.push(Armed { flow, rank, deadline, latest });
+                        wheel.arm(now, flow, rank, deadline);
+                    }
+                    Operation::Free { flow } if !free.contains(&flow) => {
+                        list.retain(|armed| armed.flow != flow);
+                        free.push(flow);
+                        wheel.free_number(flow);
+                    }
+                    Operation::Arm { .. } | Operation::Free { .. } => {
+                        prop_assert_eq!(wheel.take_number(), free.remove(0), "first freed, first used");
+                    }
+                    Operation::Advance { ticks, pops_max } => {
+                        now = Tick(now.0 + ticks);
+                        let mut popped_all = false;
+                        for _ in 0..pops_max {
+                            let due = wheel.next_due().is_some_and(|due| due <= now);
+                            let Some(flow) = wheel.pop_due(now) else {
+                                prop_assert!(!due);
+                                popped_all = true;
+                                break;
+                            };
+                            prop_assert!(due);
+                            let position = list.iter().position(|armed| armed.flow == flow).unwrap();
+                            let armed = list.swap_remove(position);
+                            let beyond_the_wheel = armed.latest.0 >= u32::MAX >> 1;
+                            prop_assert!(armed.deadline <= now || beyond_the_wheel, "early: {armed:?} at {now:?}");
+                        }
+                        if popped_all {
+                            prop_assert!(list.iter().all(|armed| armed.latest > now), "late: {list:?} at {now:?}");
+                        }
+                    }
+                }
+                prop_assert_eq!(wheel.next_due().is_none(), list.is_empty());
+                for rank in Rank::ALL {
+                    let oldest = wheel.oldest(rank).map(|(flow, _)| flow);
+                    prop_assert_eq!(oldest.is_none(), list.iter().all(|armed| armed.rank != rank));
+                    prop_assert!(oldest.is_none_or(|flow| list.iter().any(|a| (a.flow, a.rank) == (flow, rank))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_by_a_month_costs_no_more_than_the_timers_it_passes() {
+        let mut wheel = Wheel::new(1);
+        let flow = wheel.take_number();
+        wheel.arm(Tick(0), flow, Rank::Settled, Tick(500));
+        let a_month_later = Tick(20_000_000);
+        assert_eq!(wheel.pop_due(a_month_later), Some(flow));
+        assert_eq!(wheel.pop_due(a_month_later), None);
+        wheel.arm(a_month_later, flow, Rank::Settled, Tick(a_month_later.0 + 10));
+        assert_eq!(wheel.next_due(), Some(Tick(a_month_later.0 + 10)));
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_fires_at_the_next_tick() {
+        let mut wheel = Wheel::new(1);
+        let flow = wheel.take_number();
+        wheel.arm(Tick(100), flow, Rank::HalfOpen, Tick(3));
+        assert_eq!(wheel.next_due(), Some(Tick(101)));
+    }
+
+    #[test]
+    fn deadlines_beyond_the_last_level_fire_early_for_their_owner_to_arm_again() {
+        let mut wheel = Wheel::new(1);
+        let flow = wheel.take_number();
+        wheel.arm(Tick(0), flow, Rank::Settled, Tick(100_000_000));
+        assert_eq!(wheel.next_due(), Some(Tick(62 << 12)));
     }
 }

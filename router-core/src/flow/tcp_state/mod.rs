@@ -18,6 +18,11 @@ mod seq;
 mod track;
 mod window;
 
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod two_ends;
+
 pub use segment::Segment;
 pub use track::{ResetNumbers, Resets, TcpState, TcpTrack};
 
