@@ -1,0 +1,241 @@
+//! TUN interfaces: create or attach, several queues, offloads. Read first: tuntap in the kernel's
+//! documentation, `linux/if_tun.h`. Called by the binaries (which open one) and worker (which owns queues).
+
+mod ioctl;
+mod name;
+mod queue;
+mod virtio;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+
+pub use self::name::{BadInterfaceName, InterfaceName};
+pub use self::queue::{PACKET_BYTES_MAX, TunQueue, TunRead};
+pub use self::virtio::{
+    Gso, PartialChecksum, Segmentation, UnknownSegmentation, VIRTIO_HEADER_BYTES, VirtioHeader,
+};
+use crate::net::{HostNetwork, LinkChange, LinkIndex, index_of};
+use crate::offload::GSO_BYTES_MAX;
+
+// Linux ABI, `linux/if_tun.h`: what we are able to take over from the kernel.
+const TUN_F_CSUM: u32 = 0x01;
+const TUN_F_TSO4: u32 = 0x02;
+const TUN_F_TSO6: u32 = 0x04;
+const TUN_F_TSO_ECN: u32 = 0x08;
+const TUN_F_USO4: u32 = 0x20;
+const TUN_F_USO6: u32 = 0x40;
+
+// Our own choices.
+/// Packets that may wait per queue. The kernel's own WireGuard uses 1000; TUN's default of 500 drops
+/// under a burst of several streams.
+const QUEUE_PACKETS: u32 = 1000;
+/// An interface nobody configured: an outer path of 1500 bytes less IPv6, UDP and WireGuard headers.
+pub const DEFAULT_MTU_BYTES: u16 = 1420;
+/// Segments of one UDP send; also the most the kernel accepts in one `UDP_SEGMENT` call.
+const SEGMENTS_MAX: u32 = 64;
+/// WireGuard header and tag around each packet.
+const OVERHEAD_BYTES: u32 = 32;
+
+/// How to open a TUN.
+#[derive(Clone, Debug)]
+pub struct TunConfig {
+    /// The interface's name; attaches to a persistent interface of this name if there is one.
+    pub name: InterfaceName,
+    /// Queues to open, one per worker. At least 1.
+    pub queues: u16,
+    /// MTU to set; `None` leaves an existing interface's MTU and gives a new one [`DEFAULT_MTU_BYTES`].
+    pub mtu_bytes: Option<u16>,
+    /// False forces TSO, USO and checksum offload off.
+    pub offload: bool,
+}
+
+/// Why a TUN could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    /// `/dev/net/tun` is missing or not ours to open.
+    #[error("cannot open /dev/net/tun: {0}")]
+    NoDevice(#[source] io::Error),
+    /// The kernel refused the interface: no privilege, taken, or of another kind.
+    #[error("cannot create or attach to interface {name}: {source}")]
+    Refused {
+        /// The interface asked for.
+        name: InterfaceName,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The interface is there but could not be configured.
+    #[error("cannot configure interface {name}: {source}")]
+    Configure {
+        /// The interface.
+        name: InterfaceName,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// What the kernel leaves for us to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunOffloads {
+    /// TCP segmentation and checksums, both directions.
+    pub tcp: bool,
+    /// UDP segmentation, both directions. Kernels since 6.2.
+    pub udp: bool,
+}
+
+/// An open interface, not yet handed to workers.
+#[derive(Debug)]
+pub struct Tun {
+    name: InterfaceName,
+    index: LinkIndex,
+    offloads: TunOffloads,
+    queues: Vec<TunQueue>,
+}
+
+impl Tun {
+    /// Creates the interface, or attaches to it, and configures queues, offloads and MTU.
+    pub fn open(config: &TunConfig) -> Result<Tun, TunError> {
+        let (first, name, flags) = open_first(&config.name)?;
+        let mut descriptors = vec![first];
+        if flags == ioctl::QUEUE_FLAGS {
+            for _ in 1..config.queues {
+                descriptors.push(open_queue(&name, flags)?.0);
+            }
+        }
+        Tun::from_queues(name, descriptors, true, config)
+            .map_err(|source| TunError::Configure { name, source })
+    }
+
+    /// Takes over a queue that another process opened and configured as it liked. Without a virtio header
+    /// on it there are no offloads.
+    pub fn from_descriptor(fd: OwnedFd, config: &TunConfig) -> Result<Tun, TunError> {
+        let (name, flags) =
+            ioctl::interface(fd.as_fd()).map_err(|source| TunError::Refused { name: config.name, source })?;
+        let virtio = i32::from(flags) & libc::IFF_VNET_HDR != 0;
+        set_nonblocking(&fd)
+            .and_then(|()| Tun::from_queues(name, vec![fd], virtio, config))
+            .map_err(|source| TunError::Configure { name, source })
+    }
+
+    fn from_queues(
+        name: InterfaceName,
+        descriptors: Vec<OwnedFd>,
+        virtio: bool,
+        config: &TunConfig,
+    ) -> io::Result<Tun> {
+        let index = index_of(&name)?;
+        let mut offloads = TunOffloads::default();
+        for fd in &descriptors {
+            offloads = negotiate(fd, virtio && config.offload);
+        }
+        let queues = descriptors.into_iter().map(|fd| TunQueue::new(fd, virtio)).collect();
+        let tun = Tun { name, index, offloads, queues };
+        tun.configure(config.mtu_bytes)?;
+        Ok(tun)
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> InterfaceName {
+        self.name
+    }
+
+    /// The interface's number.
+    pub fn index(&self) -> LinkIndex {
+        self.index
+    }
+
+    /// The offloads the kernel agreed to.
+    pub fn offloads(&self) -> TunOffloads {
+        self.offloads
+    }
+
+    /// Queues opened.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// The queues, one for each worker.
+    pub fn into_queues(self) -> Vec<TunQueue> {
+        self.queues
+    }
+
+    fn configure(&self, mtu_bytes: Option<u16>) -> io::Result<()> {
+        let mut network = HostNetwork::open()?;
+        let current = mtu_of(&self.name)?;
+        let fresh = if current == 1500 { DEFAULT_MTU_BYTES } else { current };
+        let mtu = mtu_bytes.unwrap_or(fresh);
+        let change =
+            LinkChange { mtu_bytes: Some(mtu), queue_packets: Some(QUEUE_PACKETS), ..LinkChange::default() };
+        network.change_link(self.index, change)?;
+        limit_segments(&mut network, self.index, mtu);
+        Ok(())
+    }
+}
+
+/// The MTU of an interface. `ENODEV` when it is gone.
+pub fn mtu_of(name: &InterfaceName) -> io::Result<u16> {
+    Ok(u16::try_from(ioctl::mtu(name)?).unwrap_or(u16::MAX))
+}
+
+/// Asks the kernel for super-packets that fill one UDP send and do not spill two segments into a second
+/// one. A kernel that refuses costs speed only.
+pub(crate) fn limit_segments(network: &mut HostNetwork, index: LinkIndex, mtu_bytes: u16) {
+    let change = LinkChange { gso_segments_max: Some(segments_max(mtu_bytes)), ..LinkChange::default() };
+    if let Err(error) = network.change_link(index, change) {
+        tracing::debug!(%error, "the kernel keeps its own limit of segments per super-packet");
+    }
+}
+
+fn segments_max(mtu_bytes: u16) -> u32 {
+    let stride = u32::from(mtu_bytes) + OVERHEAD_BYTES;
+    (GSO_BYTES_MAX as u32 / stride).clamp(1, SEGMENTS_MAX)
+}
+
+/// A persistent interface that somebody made with a single queue refuses `IFF_MULTI_QUEUE` and gets one queue.
+fn open_first(name: &InterfaceName) -> Result<(OwnedFd, InterfaceName, i16), TunError> {
+    let single = ioctl::QUEUE_FLAGS & !(libc::IFF_MULTI_QUEUE as i16);
+    match open_queue(name, ioctl::QUEUE_FLAGS) {
+        Err(TunError::Refused { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+            open_queue(name, single).map(|(fd, name)| (fd, name, single))
+        }
+        other => other.map(|(fd, name)| (fd, name, ioctl::QUEUE_FLAGS)),
+    }
+}
+
+fn open_queue(name: &InterfaceName, flags: i16) -> Result<(OwnedFd, InterfaceName), TunError> {
+    let flags_of_file = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open("/dev/net/tun", flags_of_file, Mode::empty())
+        .map_err(|error| TunError::NoDevice(error.into()))?;
+    let name = ioctl::set_interface(fd.as_fd(), name, flags)
+        .map_err(|source| TunError::Refused { name: *name, source })?;
+    Ok((fd, name))
+}
+
+/// Asks for everything we can do, then for less, until the kernel agrees.
+fn negotiate(fd: &OwnedFd, wanted: bool) -> TunOffloads {
+    let tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    let attempts = [
+        (tcp | TUN_F_USO4 | TUN_F_USO6, TunOffloads { tcp: true, udp: true }),
+        (tcp, TunOffloads { tcp: true, udp: false }),
+    ];
+    let attempts = if wanted { &attempts[..] } else { &[] };
+    for (bits, offloads) in attempts {
+        if ioctl::set_offload(fd.as_fd(), *bits).is_ok() {
+            return *offloads;
+        }
+    }
+    // A queue of an older owner may have offloads on. Without a virtio header there is nothing to turn off.
+    if let Err(error) = ioctl::set_offload(fd.as_fd(), 0) {
+        tracing::debug!(%error, "offloads cannot be changed on this queue");
+    }
+    TunOffloads::default()
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+#[cfg(test)]
+mod tests;
