@@ -28,7 +28,7 @@ struct Tun {
 
 impl PacketSink for Tun {
     fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let header: [u8; VIRTIO_HEADER_BYTES] = parts[0].as_ref().try_into().expect("header first");
+        let header: [u8; VIRTIO_HEADER_BYTES] = parts[0][..].try_into().expect("header first");
         let header = VirtioHeader::decode(&header).expect("our own header");
         if self.refuse_gso && header.gso.is_some() {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));

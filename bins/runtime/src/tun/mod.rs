@@ -156,7 +156,7 @@ impl Tun {
     }
 
     /// The queues, one for each worker.
-    pub fn into_queues(self) -> Vec<TunQueue> {
+    pub(crate) fn into_queues(self) -> Vec<TunQueue> {
         self.queues
     }
 

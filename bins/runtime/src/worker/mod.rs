@@ -1,0 +1,472 @@
+//! A worker: one thread, one pair of UDP sockets, one TUN queue, run to completion.
+//! Read first: docs on the data path; wg-proto's three steps. Called by runtime.
+//!
+//! One turn: wait → UDP batch → TUN batch → what is left over. Per batch the node's lock is taken once, for
+//! bookkeeping; opening and sealing happen outside it.
+
+mod control;
+mod counters;
+mod inbound;
+mod keys;
+mod link;
+mod outbound;
+mod plan;
+mod poll;
+mod seal;
+mod shared;
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use router_core::{Event, Node, NodeTransmit};
+use wg_proto::Instant;
+
+pub use self::counters::WorkerStats;
+pub(crate) use self::poll::Bell;
+pub use self::shared::EventHandler;
+pub(crate) use self::shared::{Poisoned, Shared, WorkerPost};
+
+use self::control::ControlQueue;
+use self::counters::WorkerCounters;
+use self::inbound::Inbound;
+use self::keys::KeyCache;
+use self::link::LinkWatch;
+use self::outbound::Outbound;
+use self::plan::{Item, Place, Plan};
+use self::poll::{Ready, Sources};
+use self::seal::Outlet;
+use crate::clock;
+use crate::net::HostNetwork;
+use crate::offload::{Coalescer, restore_partial_checksum};
+use crate::tun::{TunOffloads, TunQueue, VirtioHeader, limit_segments, mtu_of};
+use crate::udp::{SendQueue, SocketPair};
+
+// Our own choices.
+/// Datagrams and packets of the node's own that leave per locked section.
+const TRANSMITS_MAX: usize = 64;
+/// Room for the largest of them.
+const TRANSMIT_BYTES_MAX: usize = 65_568;
+/// Packets one plan holds without growing.
+const PLAN_PACKETS: usize = 4096;
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("waiting failed: {0}")]
+    Wait(#[source] io::Error),
+    #[error("interface {0} is gone")]
+    TunGone(String),
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
+pub(crate) struct Worker {
+    number: usize,
+    shared: Arc<Shared>,
+    sockets: Arc<SocketPair>,
+    tun: Option<TunQueue>,
+    link: Option<LinkWatch>,
+    inbound: Inbound,
+    outbound: Outbound,
+    plan: Plan,
+    control: ControlQueue,
+    keys: KeyCache,
+    outgoing: SendQueue,
+    coalescer: Coalescer,
+    /// Packets the node made itself, for the TUN.
+    own_packets: Vec<u8>,
+    own_lengths: Vec<usize>,
+    events: Vec<Event>,
+    /// The interface's MTU as last seen.
+    tun_mtu_bytes: u16,
+    /// When the node wants to be called, as of the last locked section.
+    deadline: Option<Instant>,
+    /// More work is known to wait than the sources show.
+    leftover: bool,
+}
+
+/// What a worker is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) number: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tun: Option<TunQueue>,
+    pub(crate) tun_offloads: TunOffloads,
+    pub(crate) udp_offload: bool,
+}
+
+/// Reports a worker that panics.
+struct Alarm<'a> {
+    shared: &'a Shared,
+    number: usize,
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.failed(format!("worker {} panicked", self.number));
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(parts: WorkerParts) -> io::Result<Worker> {
+        let sockets = parts.shared.workers[parts.number].sockets();
+        let watches = parts.number == 0 && parts.tun.is_some();
+        Ok(Worker {
+            number: parts.number,
+            sockets,
+            link: if watches { Some(LinkWatch::open()?) } else { None },
+            tun: parts.tun,
+            inbound: Inbound::new(),
+            outbound: Outbound::new(),
+            plan: Plan::new(PLAN_PACKETS),
+            control: ControlQueue::new(),
+            keys: KeyCache::new(clock::now()),
+            outgoing: SendQueue::new(parts.udp_offload),
+            coalescer: Coalescer::new(parts.tun_offloads),
+            own_packets: Vec::with_capacity(TRANSMIT_BYTES_MAX),
+            own_lengths: Vec::with_capacity(TRANSMITS_MAX),
+            events: Vec::with_capacity(TRANSMITS_MAX),
+            tun_mtu_bytes: parts.shared.mtu_bytes.load(Ordering::Relaxed),
+            deadline: None,
+            leftover: true,
+            shared: parts.shared,
+        })
+    }
+
+    /// Runs until told to stop. A failure is reported and ends this worker only.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _alarm = Alarm { shared: &shared, number: self.number };
+        while !shared.is_stopping() {
+            if let Err(failure) = self.turn() {
+                return shared.failed(failure.to_string());
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Failure> {
+        let ready = self.wait()?;
+        let now = clock::now();
+        self.counters().wakes.add(1);
+        self.keys.forget_old(now);
+        if ready.bell {
+            self.answer_bell();
+        }
+        if ready.link {
+            self.follow_link()?;
+        }
+        let mut locked = false;
+        for (position, ready) in [ready.udp_v4, ready.udp_v6].into_iter().enumerate() {
+            locked |= ready && self.serve_udp(position, now)?;
+        }
+        if ready.tun {
+            locked |= self.serve_tun(now)?;
+        }
+        if !locked && (ready.bell || self.leftover || self.is_due(now)) {
+            self.housekeep(now)?;
+        }
+        self.publish_counts();
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<Ready, Failure> {
+        let sources = Sources {
+            bell: &self.shared.workers[self.number].bell,
+            udp: self.sockets.each(),
+            tun: self.tun.as_ref().map(AsFd::as_fd),
+            link: self.link.as_ref().map(AsFd::as_fd),
+        };
+        sources.wait(self.timeout()).map_err(Failure::Wait)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.leftover || !self.control.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        !self.control.is_empty() || self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The control plane changed something: sockets, or the node.
+    fn answer_bell(&mut self) {
+        let post = &self.shared.workers[self.number];
+        post.bell.silence();
+        self.sockets = post.sockets();
+        self.leftover = true;
+    }
+
+    /// One UDP batch. Returns whether the node was locked.
+    fn serve_udp(&mut self, position: usize, now: Instant) -> Result<bool, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.workers[self.number].counters;
+        let sockets = Arc::clone(&self.sockets);
+        let Some(socket) = sockets.each()[position] else { return Ok(false) };
+        match self.inbound.read(socket, &mut self.control, counters) {
+            Ok(full) => self.leftover |= full,
+            // An error queued on the socket; reading has cleared it.
+            Err(error) => tracing::debug!(%error, "receiving failed"),
+        }
+        if !self.inbound.has_data() {
+            return Ok(false);
+        }
+        self.inbound.find_keys(&mut self.keys, || shared.lock_anyway());
+        self.inbound.open(counters);
+        self.plan.clear();
+        let mut node = shared.lock()?;
+        self.inbound.account(&mut node, now, &mut self.keys, &mut self.plan, counters);
+        self.plan.reserve(&mut node, now, self.inbound.batch.storage(), counters);
+        self.finish_locked(node, now);
+        self.seal_inbound(now);
+        self.write_inbound();
+        Ok(true)
+    }
+
+    /// One TUN batch. Returns whether the node was locked.
+    fn serve_tun(&mut self, now: Instant) -> Result<bool, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.workers[self.number].counters;
+        let Some(queue) = &self.tun else { return Ok(false) };
+        match self.outbound.read(queue, counters) {
+            Ok(full) => self.leftover |= full,
+            Err(error) => return Err(self.tun_failure(&error)),
+        }
+        if !self.outbound.has_data() {
+            return Ok(false);
+        }
+        self.plan.clear();
+        let mut node = shared.lock()?;
+        self.outbound.account(&mut node, now, &mut self.plan, counters);
+        self.plan.reserve(&mut node, now, &self.outbound.storage, counters);
+        self.finish_locked(node, now);
+        self.seal_outbound(now);
+        self.write_back();
+        Ok(true)
+    }
+
+    /// A turn without data: control messages, timers, what the control plane wants sent.
+    fn housekeep(&mut self, now: Instant) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        self.plan.clear();
+        self.leftover = false;
+        self.finish_locked(shared.lock()?, now);
+        self.flush(now);
+        self.write_own_packets();
+        Ok(())
+    }
+
+    /// The end of every locked section: control messages, timers, the node's own datagrams, events.
+    fn finish_locked(&mut self, mut node: MutexGuard<'_, Node>, now: Instant) {
+        self.forget_stale_sources(&mut node);
+        self.handle_control(&mut node, now);
+        if node.poll_timeout().is_some_and(|(deadline, _)| deadline <= now) {
+            node.handle_timeout(now);
+        }
+        self.leftover = !self.drain_transmits(&mut node, now);
+        self.deadline = node.poll_timeout().map(|(deadline, _)| deadline);
+        while let Some(event) = node.poll_event() {
+            self.events.push(event);
+        }
+        drop(node);
+        for event in self.events.drain(..) {
+            self.shared.tell(event);
+        }
+    }
+
+    fn handle_control(&mut self, node: &mut Node, now: Instant) {
+        if !self.control.is_empty() {
+            let handled = self.control.handle_some(node, now, clock::unix_time());
+            self.counters().control_handled.add(handled);
+        }
+    }
+
+    /// Returns whether nothing is left.
+    fn drain_transmits(&mut self, node: &mut Node, now: Instant) -> bool {
+        let mut unix = None;
+        for _ in 0..TRANSMITS_MAX {
+            let unix = *unix.get_or_insert_with(clock::unix_time);
+            let Some(room) = self.outgoing.reserve(TRANSMIT_BYTES_MAX) else { return false };
+            match node.poll_transmit(now, unix, room) {
+                None => return true,
+                Some(NodeTransmit::Datagram { to, len, tos }) => self.outgoing.commit(len, to, tos),
+                Some(NodeTransmit::Tun { len }) => {
+                    self.own_packets.extend_from_slice(&room[..len]);
+                    self.own_lengths.push(len);
+                }
+            }
+        }
+        false
+    }
+
+    fn forget_stale_sources(&mut self, node: &mut Node) {
+        if self.outgoing.stale_sources().count() > 0 {
+            node.device_mut().clear_endpoint_sources();
+        }
+    }
+
+    fn seal_inbound(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let mut outlet = outlet(&mut self.outgoing, &self.sockets, &shared, self.number, now);
+        outlet.seal(&mut self.plan, self.inbound.batch.storage());
+    }
+
+    fn seal_outbound(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let mut outlet = outlet(&mut self.outgoing, &self.sockets, &shared, self.number, now);
+        outlet.seal(&mut self.plan, &self.outbound.storage);
+    }
+
+    fn flush(&mut self, now: Instant) {
+        if !self.outgoing.is_empty() {
+            self.outgoing.flush(now, &self.sockets);
+        }
+    }
+
+    /// Decrypted packets to the TUN, merged where they continue each other.
+    fn write_inbound(&mut self) {
+        let Some(queue) = &self.tun else { return self.count_lost_tun() };
+        let mut sink = queue;
+        for item in &self.plan.tun {
+            match item.place {
+                Place::Batch => {
+                    let (coalescer, storage) = (&mut self.coalescer, self.inbound.batch.storage_mut());
+                    coalescer.push(storage, item.range.clone(), &mut sink);
+                }
+                Place::Scratch => {
+                    let packet = self.plan.bytes(item, &[]);
+                    write_plain(queue, packet, &self.shared.workers[self.number].counters);
+                }
+            }
+        }
+        self.coalescer.flush(self.inbound.batch.storage_mut(), &mut sink);
+        self.write_own_packets();
+    }
+
+    /// Packets that came from the TUN and go back to it. Super-packets go back as they are.
+    fn write_back(&mut self) {
+        let Some(queue) = &self.tun else { return };
+        let counters = &self.shared.workers[self.number].counters;
+        for Item { place, range, header } in &self.plan.tun {
+            match (place, header.checksum) {
+                (Place::Batch, Some(partial)) => {
+                    let packet = &mut self.outbound.storage[range.clone()];
+                    match restore_partial_checksum(packet, partial) {
+                        Ok(()) => write(queue, *header, packet, counters),
+                        Err(_) => counters.dropped_bad_super_packet.add(1),
+                    }
+                }
+                (Place::Batch, None) => {
+                    write(queue, *header, &self.outbound.storage[range.clone()], counters);
+                }
+                (Place::Scratch, _) => {
+                    let item = Item { place: *place, range: range.clone(), header: *header };
+                    write_plain(queue, self.plan.bytes(&item, &[]), counters);
+                }
+            }
+        }
+        self.write_own_packets();
+    }
+
+    /// Answers and errors the node made itself.
+    fn write_own_packets(&mut self) {
+        let counters = &self.shared.workers[self.number].counters;
+        let mut start = 0;
+        for len in self.own_lengths.drain(..) {
+            let packet = &self.own_packets[start..start + len];
+            start += len;
+            match &self.tun {
+                Some(queue) => write_plain(queue, packet, counters),
+                None => counters.dropped_tun.add(1),
+            }
+        }
+        self.own_packets.clear();
+    }
+
+    fn count_lost_tun(&mut self) {
+        let lost = self.plan.tun.len() as u64;
+        self.counters().dropped_tun.add(lost);
+        self.write_own_packets();
+    }
+
+    /// The interface's MTU may have changed, or the interface may be gone.
+    fn follow_link(&mut self) -> Result<(), Failure> {
+        let (Some(link), Some(queue)) = (&self.link, &self.tun) else { return Ok(()) };
+        link.drain();
+        let name = queue.name().map_err(|error| self.tun_failure(&error))?;
+        let mtu_bytes = mtu_of(&name).map_err(|error| self.tun_failure(&error))?;
+        if mtu_bytes != self.tun_mtu_bytes {
+            tracing::info!(interface = %name, mtu_bytes, "MTU changed");
+            self.tun_mtu_bytes = mtu_bytes;
+            self.fit_to_mtu(mtu_bytes);
+        }
+        Ok(())
+    }
+
+    fn fit_to_mtu(&self, mtu_bytes: u16) {
+        if self.shared.follow_mtu {
+            self.shared.mtu_bytes.store(mtu_bytes, Ordering::Relaxed);
+            self.shared.lock_anyway().device_mut().set_mtu_bytes(mtu_bytes);
+        }
+        if let (Ok(mut network), Some((_, index))) = (HostNetwork::open(), self.shared.tun) {
+            limit_segments(&mut network, index, mtu_bytes);
+        }
+    }
+
+    fn tun_failure(&self, error: &io::Error) -> Failure {
+        let name = self.shared.tun.map_or_else(String::new, |(name, _)| name.to_string());
+        Failure::TunGone(format!("{name} ({error})"))
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        &self.shared.workers[self.number].counters
+    }
+
+    fn publish_counts(&mut self) {
+        let sent = self.outgoing.take_counts();
+        let written = self.coalescer.take_counts();
+        let counters = &self.shared.workers[self.number].counters;
+        counters.sent_messages.add(sent.messages);
+        counters.sent_datagrams.add(sent.datagrams);
+        counters.sent_bytes.add(sent.bytes);
+        counters.dropped_socket_full.add(sent.dropped_full);
+        counters.dropped_too_big.add(sent.dropped_too_big);
+        counters.dropped_unreachable.add(sent.dropped_unreachable);
+        counters.tun_writes.add(written.writes);
+        counters.tun_packets.add(written.packets);
+        counters.tun_merged.add(written.merged);
+        counters.dropped_tun.add(written.dropped);
+    }
+}
+
+fn outlet<'a>(
+    queue: &'a mut SendQueue,
+    sockets: &'a SocketPair,
+    shared: &'a Shared,
+    number: usize,
+    now: Instant,
+) -> Outlet<'a> {
+    let mtu_bytes = shared.mtu_bytes.load(Ordering::Relaxed);
+    Outlet { queue, sockets, counters: &shared.workers[number].counters, now, mtu_bytes }
+}
+
+fn write_plain(queue: &TunQueue, packet: &[u8], counters: &WorkerCounters) {
+    write(queue, VirtioHeader::default(), packet, counters);
+}
+
+fn write(queue: &TunQueue, header: VirtioHeader, packet: &[u8], counters: &WorkerCounters) {
+    match queue.write(&[IoSlice::new(&header.encode()), IoSlice::new(packet)]) {
+        Ok(()) => {
+            counters.tun_writes.add(1);
+            counters.tun_packets.add(1);
+        }
+        Err(_) => counters.dropped_tun.add(1),
+    }
+}
