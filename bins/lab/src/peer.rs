@@ -19,7 +19,7 @@ pub enum Implementation {
     WireguardGo,
     /// Our own `sluice-router wireguard`.
     Sluice,
-    /// `gotatun-cli`, if installed.
+    /// `gotatun` of gotatun-cli, if installed.
     Gotatun,
     /// `boringtun-cli`, if installed.
     Boringtun,
@@ -50,7 +50,9 @@ impl Implementation {
                 let program = binaries::sluice("sluice-router")?.display().to_string();
                 owned(&[&program, "wireguard", "--foreground", interface])
             }
-            Implementation::Gotatun => owned(&[&installed("gotatun-cli")?, "--foreground", interface]),
+            Implementation::Gotatun => {
+                owned(&[&installed("gotatun")?, "--foreground", "--disable-drop-privileges", interface])
+            }
             Implementation::Boringtun => {
                 owned(&[&installed("boringtun-cli")?, "--foreground", "--disable-drop-privileges", interface])
             }
