@@ -1,4 +1,5 @@
 //! Handshakes between whole devices: what is answered, what is refused, and that a refusal changes nothing.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod net;
 

@@ -1,4 +1,5 @@
 //! Behaviour over time: rekey, retry, keepalive, expiry. All in virtual time.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod net;
 

@@ -1,4 +1,5 @@
 //! Transport packets between whole devices: nonces, replay, ownership of addresses, roaming, stale keys.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod net;
 

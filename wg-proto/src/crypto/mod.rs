@@ -1,7 +1,7 @@
 //! All cryptography of the protocol, behind two back ends with one shape.
 //!
-//! [`rustcrypto`] is pure Rust and always compiled: it hashes, opens cookies, and is the oracle the other
-//! back end is tested against. [`aws_lc`] takes over the two expensive operations, X25519 and
+//! `rustcrypto` is pure Rust and always compiled: it hashes, opens cookies, and is the oracle the other
+//! back end is tested against. `aws_lc` takes over the two expensive operations, X25519 and
 //! ChaCha20-Poly1305, where the feature `aws-lc-rs` is on. The AEAD takes a *run* of segments, so that a back
 //! end may one day work across packets.
 //! Read first: WireGuard whitepaper §5.4, RFC 7748, RFC 8439. Called by noise, cookie, session, key.

@@ -9,6 +9,8 @@ mod receive;
 mod send;
 mod single;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timeout;
 mod transmit;
 

@@ -1,6 +1,7 @@
 //! A network in virtual time: devices joined by links with latency, jitter (so reordering), loss and duplication,
 //! all from one seed. Nothing sleeps; a run with the same seed repeats itself.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a harness of tests fails by panicking")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -71,10 +72,9 @@ impl Net {
     /// `count` devices that all know each other; node `i` owns 10.0.0.(i+1) and fd00::(i+1).
     pub(crate) fn mesh(count: usize, seed: u64) -> Net {
         let mut nodes: Vec<Node> = (0..count).map(|i| node(i, seed)).collect();
-        for i in 0..count {
-            for j in (0..count).filter(|j| *j != i) {
-                let config = peer_config(j);
-                nodes[i].device.add_peer(Instant::from_nanos(0), config).unwrap();
+        for (i, node) in nodes.iter_mut().enumerate() {
+            for other in (0..count).filter(|other| *other != i) {
+                node.device.add_peer(Instant::from_nanos(0), peer_config(other)).unwrap();
             }
         }
         Net {
