@@ -389,3 +389,6 @@ impl<V> State<V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

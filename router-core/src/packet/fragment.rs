@@ -48,7 +48,7 @@ pub struct Span {
 
 impl Span {
     /// `len` bytes at `offset`, behind `header_len` bytes of headers that a reassembled datagram repeats.
-    pub(super) fn new(offset: u16, len: usize, more: bool, header_len: usize) -> Result<Span, ParseError> {
+    pub(crate) fn new(offset: u16, len: usize, more: bool, header_len: usize) -> Result<Span, ParseError> {
         if usize::from(offset) + len + header_len > END_MAX {
             return Err(ParseError::FragmentBeyondLimit { offset });
         }
