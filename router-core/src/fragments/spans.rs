@@ -74,9 +74,9 @@ impl Spans {
             || self.seen.get(at).is_some_and(|&(start, _)| start < span.end())
     }
 
-    /// The last piece ends the datagram: nothing lies behind it, and there is only one.
+    /// The last piece ends the datagram: nothing lies behind it. A second one would overlap it or lie before it.
     fn disagrees_on_end(&self, span: Span) -> bool {
-        let behind_known_end = self.end.is_some_and(|end| span.end() >= end || !span.more());
+        let behind_known_end = self.end.is_some_and(|end| span.end() > end);
         let known_behind = self.seen.last().is_some_and(|&(_, end)| end > span.end());
         behind_known_end || (!span.more() && known_behind)
     }

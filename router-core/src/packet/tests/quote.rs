@@ -217,6 +217,31 @@ fn ice4_a_checksum_field_behind_the_quotes_end_is_not_one() {
 }
 
 #[test]
+fn ice4_padding_behind_a_short_quoted_packet_passes_unchanged() {
+    // A packet shorter than the 128 bytes that RFC 4884 wants before an extension is padded with zeros.
+    for (from, to) in [
+        (ends(V4.0, V4.1), ends("192.0.2.1:9", "192.0.2.2:10")),
+        (ends(V6.0, V6.1), ends("[fd01::1]:9", "[fd01::2]:10")),
+    ] {
+        let original = packet(Kind::Tcp, &from, b"x");
+        let mut tail = vec![0; 128 - original.len()];
+        tail.extend_from_slice(&[0x20, 0, 0xdf, 0xff]);
+        check_round_trip(&original, &from, &to, 500, &tail, 128);
+    }
+    // A packet that claims to end in the middle of its TCP header has no checksum, whatever lies behind.
+    let from = ends(V4.0, V4.1);
+    let mut quote = packet(Kind::Tcp, &from, b"data");
+    quote[2..4].copy_from_slice(&28u16.to_be_bytes());
+    fix_ipv4_checksum(&mut quote);
+    let mut error = time_exceeded(&outer(&from), &quote, 0);
+    let mut view = PacketMut::parse(&mut error).unwrap();
+    let to = ends("192.0.2.1:9", "192.0.2.2:10");
+    view.quote().unwrap().translate(&to, outer(&from)).unwrap();
+    assert_eq!(error[28 + 28..], quote[28..]);
+    assert!(checksums_are_right(&error, 1, 20));
+}
+
+#[test]
 fn ice1_wrong_checksums_outside_or_in_the_quoted_header_drop_the_error() {
     let from = ends(V4.0, V4.1);
     let quote = packet(Kind::Udp, &from, &[1; 40]);
@@ -286,7 +311,8 @@ fn ice9_the_path_mtu_is_told_and_replaced() {
         assert_eq!(view.packet_len(), quote.len());
         view.set_mtu(1320);
         assert!(checksums_are_right(packet.bytes(), protocol, at));
-        let again = *PacketMut::parse(&mut error).unwrap().transport();
-        assert_eq!(again, crate::packet::Transport::IcmpError(IcmpError::TooBig { mtu_bytes: 1320 }));
+        let told = *packet.transport();
+        assert_eq!(told, *PacketMut::parse(&mut error).unwrap().transport());
+        assert_eq!(told, crate::packet::Transport::IcmpError(IcmpError::TooBig { mtu_bytes: 1320 }));
     }
 }
