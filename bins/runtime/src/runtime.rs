@@ -256,3 +256,6 @@ impl Stats {
         self.workers.iter().fold(WorkerStats::default(), |sum, worker| sum.plus(worker))
     }
 }
+
+#[cfg(test)]
+mod tests;

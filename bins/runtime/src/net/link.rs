@@ -51,3 +51,9 @@ pub(super) fn change(netlink: &mut Rtnetlink, link: LinkIndex, change: LinkChang
     message.attributes = attributes.into_iter().flatten().collect();
     netlink.request(RouteNetlinkMessage::SetLink(message), Existing::Required)
 }
+
+pub(super) fn remove(netlink: &mut Rtnetlink, link: LinkIndex) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = link.0;
+    netlink.request(RouteNetlinkMessage::DelLink(message), Existing::Required)
+}

@@ -48,6 +48,11 @@ impl HostNetwork {
         link::change(&mut self.netlink, link, change)
     }
 
+    /// Removes an interface, with all that hangs on it.
+    pub fn remove_link(&mut self, link: LinkIndex) -> io::Result<()> {
+        link::remove(&mut self.netlink, link)
+    }
+
     /// Gives an interface an address.
     pub fn add_address(&mut self, link: LinkIndex, address: IpNet) -> io::Result<()> {
         if created(address::add(&mut self.netlink, link, address))? {

@@ -6,6 +6,8 @@ mod receive;
 mod send;
 mod socket;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::receive::{ReceiveBatch, Received};
 pub(crate) use self::send::{DATAGRAM_BYTES_MAX, SendQueue};
