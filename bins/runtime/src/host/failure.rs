@@ -53,6 +53,13 @@ impl Failure {
         self
     }
 
+    /// The cause, where its text names all there is.
+    #[must_use]
+    pub fn because_text(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
     /// What the reader is to do.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {

@@ -2,8 +2,12 @@
 //! daemons, its sockets for administrators. Shared by the router and the connector.
 
 pub mod admin;
+pub mod arguments;
 pub mod config;
 pub mod daemon;
+pub mod egress;
 pub mod failure;
+pub mod keys;
 pub mod line;
+pub mod peers;
 pub mod socket;

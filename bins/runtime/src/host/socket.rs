@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -31,7 +31,13 @@ pub struct PrivateSocket {
 
 /// A socket being answered by threads of its own; dropping it removes the file.
 #[must_use = "dropping it removes the socket"]
-pub struct Answering(#[expect(dead_code, reason = "held for its drop")] Arc<SocketFile>);
+pub struct Answering(Arc<SocketFile>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
 
 impl PrivateSocket {
     /// Binds `path`, readable and writable by the owner only. A stale socket, that nobody answers on, is replaced.
@@ -71,7 +77,9 @@ impl PrivateSocket {
         let acceptor = Acceptor { name, client: Arc::new(client), busy: Arc::default() };
         thread::Builder::new().name(format!("{name}-accept")).spawn(move || {
             acceptor.run(&listener, &watch, &file);
-            on_removed();
+            if !file.removed_by_us.load(Ordering::Relaxed) {
+                on_removed();
+            }
         })?;
         Ok(answering)
     }
@@ -147,25 +155,32 @@ pub(super) fn give_patience(stream: &UnixStream) -> io::Result<()> {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    removed_by_us: AtomicBool,
 }
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, removed_by_us: AtomicBool::new(false) })
     }
 
     fn is_there(&self) -> bool {
         identity(&self.path).is_ok_and(|found| found == self.identity)
     }
-}
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
+    /// Removes the file unless it is gone or another's.
+    fn remove(&self) {
+        self.removed_by_us.store(true, Ordering::Relaxed);
         if self.is_there()
             && let Err(error) = std::fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket");
         }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -269,6 +284,17 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         told.recv_timeout(Duration::from_secs(5)).unwrap();
         drop(answering);
+    }
+
+    #[test]
+    fn ending_removes_the_file_while_the_acceptor_still_waits() {
+        let path = scratch("ending");
+        let (gone, told) = mpsc::channel();
+        let answering =
+            PrivateSocket::bind(&path).unwrap().start("test", hello, move || gone.send(()).unwrap());
+        drop(answering.unwrap());
+        assert!(!path.exists());
+        assert!(told.recv_timeout(Duration::from_secs(5)).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod errno;
 pub mod get;
 pub mod interface;
+pub mod live;
 pub mod server;
 pub mod set;
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod transcripts;
 
 pub use errno::Errno;
 pub use interface::Interface;
+pub use live::Live;
 pub use server::Server;

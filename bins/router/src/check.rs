@@ -1,0 +1,119 @@
+//! `check-config`: what a configuration says, in words, or everything that is wrong with it.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use sluice_runtime::host::admin::table;
+use sluice_runtime::host::config::peer::PeerSettings;
+use sluice_runtime::host::failure::Failure;
+
+use crate::config::RouterConfig;
+use crate::config::target::Destination;
+use crate::config::ways::Way;
+
+/// Reads `file` and prints what it says.
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
+    let config = RouterConfig::load(file)?;
+    print!("{}", summary(&config));
+    println!("\n{}: in order", file.display());
+    Ok(())
+}
+
+/// The configuration for people to read once more.
+pub(crate) fn summary(config: &RouterConfig) -> String {
+    let mut text = format!("router {}\n{}", config.node.name, table::pairs(&head(config)));
+    section(&mut text, "Peers", &peers(config));
+    section(&mut text, "Targets", &targets(config));
+    section(&mut text, "Sessions", &sessions(config));
+    text
+}
+
+fn section(text: &mut String, title: &str, table: &comfy_table::Table) {
+    if !table.is_empty() {
+        *text += &format!("\n{title}\n{table}\n");
+    }
+}
+
+fn head(config: &RouterConfig) -> Vec<(&'static str, String)> {
+    let node = &config.node;
+    let mut rows = vec![
+        ("public key", node.private_key.public_key().to_string()),
+        ("listens on", format!("UDP port {}", node.listen_port)),
+        ("addresses", join(&node.addresses)),
+        ("client pool", join(&config.client_ip_pool)),
+        ("MTU", format!("{} bytes", node.mtu_bytes)),
+        ("denied packets", config.deny_signal.in_words().to_owned()),
+        ("admin socket", node.admin_socket.display().to_string()),
+    ];
+    if let Some(tun) = &config.tun {
+        rows.push(("interface", tun.common.name.clone()));
+        rows.push(("egress addresses", join(&tun.common.egress_addresses)));
+        rows.push(("clients on it", if tun.accept_clients { "accepted" } else { "refused" }.to_owned()));
+    }
+    rows
+}
+
+fn peers(config: &RouterConfig) -> comfy_table::Table {
+    let mut table = table::table(&["name", "kind", "addresses", "dials"]);
+    for client in &config.clients {
+        table.add_row([&client.name, "client", &join(&client.addresses), "the client"]);
+    }
+    for connector in &config.connectors {
+        let dials = connector.endpoint.map_or("the connector".to_owned(), |at| format!("we, to {at}"));
+        table.add_row([&connector.name, "connector", &allowed(connector), &dials]);
+    }
+    table
+}
+
+fn allowed(peer: &PeerSettings) -> String {
+    let nets = peer.allowed_ips();
+    let text = |net: &IpNet| {
+        if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+    };
+    nets.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+fn targets(config: &RouterConfig) -> comfy_table::Table {
+    let ways = config.ways();
+    let mut table = table::table(&["target", "client sends to", "becomes", "leaves by", "snat"]);
+    for target in &config.targets {
+        for destination in &target.destinations {
+            let way = match ways.of(target, destination) {
+                Ok(Way::Connector) => "tunnel",
+                Ok(Way::Tun) => "interface",
+                Err(_) => "?",
+            };
+            let snat = if target.src_nat { "on" } else { "off" };
+            let (sent, becomes) = in_words(destination);
+            table.add_row([&target.name, &sent, &becomes, way, snat]);
+        }
+    }
+    table
+}
+
+fn sessions(config: &RouterConfig) -> comfy_table::Table {
+    let mut table = table::table(&["client", "address", "target", "expires"]);
+    for session in &config.sessions {
+        let client = config.client_at(session.client_ip).map_or("(on the interface)", |client| &client.name);
+        let expires = session.expires.map_or("never".to_owned(), |at| at.to_string());
+        table.add_row([client, &session.client_ip.to_string(), &session.target, &expires]);
+    }
+    table
+}
+
+/// What the client sends to, and what that becomes.
+pub(crate) fn in_words(destination: &Destination) -> (String, String) {
+    let selector = &destination.selector;
+    let protocol = selector.protocol.map_or("any".to_owned(), |protocol| protocol.to_string());
+    let ports = selector.ports.map_or(String::new(), |ports| format!(" port {ports}"));
+    let sent = format!("{protocol} {}{ports}", selector.addresses);
+    let becomes = destination.nat.map_or("the same".to_owned(), |nat| {
+        let ports = nat.ports.map_or(String::new(), |ports| format!(" port {ports}"));
+        format!("{}{ports}", nat.addresses)
+    });
+    (sent, becomes)
+}
+
+fn join<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

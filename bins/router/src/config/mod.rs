@@ -1,0 +1,312 @@
+//! The router's configuration file: parsed table by table, checked as a whole, refused as a whole with every fault
+//! told. Called by `run`, `check-config` and reloads; `rules` turns the result into what the node enforces.
+
+pub(crate) mod client;
+pub(crate) mod range;
+pub(crate) mod session;
+pub(crate) mod target;
+pub(crate) mod target_fault;
+pub(crate) mod ways;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use sluice_runtime::host::config::document::{Document, Section};
+use sluice_runtime::host::config::environment::{self, Kind};
+use sluice_runtime::host::config::node::NodeSettings;
+use sluice_runtime::host::config::peer::{Dial, PeerSettings, PeerTable};
+use sluice_runtime::host::config::tun::TunSettings;
+use sluice_runtime::host::config::unique::Unique;
+use sluice_runtime::host::config::value::ValueFault;
+use sluice_runtime::host::config::{Place, Problems, node, peer, tun, value};
+
+use self::client::Client;
+use self::session::Session;
+use self::target::Target;
+use self::target_fault::TargetFault;
+use self::ways::Ways;
+
+/// Where `status` and the others find the router unless the file says otherwise.
+pub(crate) const ADMIN_SOCKET_DEFAULT: &str = "/run/sluice/router.sock";
+
+/// A router's configuration, legal in every respect.
+#[derive(Clone)]
+pub(crate) struct RouterConfig {
+    pub(crate) node: NodeSettings,
+    pub(crate) client_ip_pool: Vec<IpNet>,
+    pub(crate) deny_signal: DenySignal,
+    pub(crate) tun: Option<RouterTun>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) connectors: Vec<PeerSettings>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) sessions: Vec<Session>,
+}
+
+/// `[tun]` of a router.
+#[derive(Clone)]
+pub(crate) struct RouterTun {
+    pub(crate) common: TunSettings,
+    /// Whether clients arrive here unencrypted, from a foreign VPN gateway.
+    pub(crate) accept_clients: bool,
+    /// What the host is to route here.
+    pub(crate) routes: Vec<IpNet>,
+}
+
+/// What a client is told about packets no rule allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DenySignal {
+    /// Nothing.
+    Silent,
+    /// ICMP, administratively prohibited.
+    #[default]
+    Prohibited,
+    /// A TCP reset; ICMP for all else.
+    Reset,
+}
+
+impl DenySignal {
+    /// For people.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Silent => "dropped silently",
+            Self::Prohibited => "answered: administratively prohibited",
+            Self::Reset => "answered: TCP reset, else administratively prohibited",
+        }
+    }
+
+    /// `silent`, `prohibited` or `reset`.
+    ///
+    /// # Errors
+    /// [`ValueFault::NotAWord`].
+    pub(crate) fn parse(text: &str) -> Result<Self, ValueFault> {
+        match text {
+            "silent" => Ok(Self::Silent),
+            "prohibited" => Ok(Self::Prohibited),
+            "reset" => Ok(Self::Reset),
+            _ => Err(ValueFault::NotAWord { given: text.to_owned(), known: "silent, prohibited, reset" }),
+        }
+    }
+}
+
+/// The router's own keys of `[node]`.
+#[derive(Debug, Deserialize)]
+struct ClientsTable {
+    #[serde(default)]
+    client_ip_pool: Vec<String>,
+    deny_signal: Option<String>,
+}
+
+impl Section for ClientsTable {
+    const TABLE: &'static str = "node";
+    const KEYS: &'static [(&'static str, Kind)] =
+        &[("client_ip_pool", Kind::List), ("deny_signal", Kind::Text)];
+}
+
+/// The router's own keys of `[tun]`.
+#[derive(Debug, Deserialize)]
+struct ArrivalTable {
+    #[serde(default)]
+    accept_clients: bool,
+    #[serde(default)]
+    routes: Vec<String>,
+}
+
+impl Section for ArrivalTable {
+    const TABLE: &'static str = "tun";
+    const KEYS: &'static [(&'static str, Kind)] = &[("accept_clients", Kind::Flag), ("routes", Kind::List)];
+}
+
+impl RouterConfig {
+    /// Reads `path` with the overrides of this process's environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
+        Self::read(path, Document::read(path, environment::of_this_process())?)
+    }
+
+    fn read(path: &Path, mut document: Document) -> Result<Self, Problems> {
+        let mut problems = Problems::of(path);
+        let parsed = parse(&mut document, &mut problems);
+        document.finish(&mut problems);
+        problems.or(parsed)
+    }
+
+    /// Whose address this is; `None` if it arrives on the TUN.
+    pub(crate) fn client_at(&self, address: IpAddr) -> Option<&Client> {
+        self.clients.iter().find(|client| client.addresses.contains(&address))
+    }
+
+    /// The ways destinations can take.
+    pub(crate) fn ways(&self) -> Ways<'_> {
+        let egress = self.tun.as_ref().map(|tun| tun.common.egress_addresses.as_slice());
+        Ways { connectors: &self.connectors, overlay: &self.node.addresses, egress }
+    }
+}
+
+fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfig> {
+    let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
+    let (client_ip_pool, deny_signal) = pool_and_signal(document, problems)?;
+    let has_tun = document.has("tun");
+    let tun = router_tun(document, problems);
+    let clients = clients(document, &client_ip_pool, problems);
+    let connectors = connectors(document, problems);
+    let peers: Vec<_> = connectors.iter().map(|(_, connector)| connector.clone()).collect();
+    let targets = targets(document, &peers, problems);
+    let sessions = sessions(document, &clients, &targets, tun.as_ref(), &client_ip_pool, problems);
+    if has_tun && tun.is_none() {
+        return None;
+    }
+    let config = RouterConfig {
+        node: node?,
+        client_ip_pool,
+        deny_signal,
+        tun,
+        clients: values(&clients),
+        connectors: peers,
+        targets: values(&targets),
+        sessions,
+    };
+    note_duplicates(&config, &clients, &connectors, &targets, problems);
+    note_ways(&config, &targets, problems);
+    Some(config)
+}
+
+fn values<T: Clone>(placed: &[(Place, T)]) -> Vec<T> {
+    placed.iter().map(|(_, value)| value.clone()).collect()
+}
+
+fn pool_and_signal(document: &mut Document, problems: &mut Problems) -> Option<(Vec<IpNet>, DenySignal)> {
+    let table: ClientsTable = document.section(problems)?;
+    let place = Place::table(ClientsTable::TABLE);
+    let pool = value::each(&table.client_ip_pool, &place.field("client_ip_pool"), problems, value::prefix);
+    let signal = table.deny_signal.as_deref().map_or(Ok(DenySignal::default()), DenySignal::parse);
+    let signal = problems.take(&place.field("deny_signal"), signal);
+    Some((pool, signal.unwrap_or_default()))
+}
+
+fn router_tun(document: &mut Document, problems: &mut Problems) -> Option<RouterTun> {
+    let common = tun::read(document, problems)?;
+    let table: ArrivalTable = document.section(problems)?;
+    let place = Place::table(ArrivalTable::TABLE).field("routes");
+    let routes = value::each(&table.routes, &place, problems, value::prefix);
+    Some(RouterTun { common, accept_clients: table.accept_clients, routes })
+}
+
+fn clients(document: &mut Document, pool: &[IpNet], problems: &mut Problems) -> Vec<(Place, Client)> {
+    let tables = document.list("client", problems);
+    let parsed = tables.into_iter().filter_map(|(place, table)| {
+        client::parse(&table, pool, document, &place, problems).map(|client| (place, client))
+    });
+    parsed.collect()
+}
+
+fn connectors(document: &mut Document, problems: &mut Problems) -> Vec<(Place, PeerSettings)> {
+    let tables: Vec<(Place, PeerTable)> = document.list("connector", problems);
+    let parsed = tables.into_iter().filter_map(|(place, table)| {
+        peer::parse(table, Dial::Server, document, &place, problems).map(|connector| (place, connector))
+    });
+    parsed.collect()
+}
+
+fn targets(
+    document: &mut Document,
+    connectors: &[PeerSettings],
+    problems: &mut Problems,
+) -> Vec<(Place, Target)> {
+    let tables = document.list("target", problems);
+    let parsed = tables.into_iter().filter_map(|(place, table)| {
+        target::parse(&table, connectors, &place, problems).map(|target| (place, target))
+    });
+    parsed.collect()
+}
+
+fn sessions(
+    document: &mut Document,
+    clients: &[(Place, Client)],
+    targets: &[(Place, Target)],
+    tun: Option<&RouterTun>,
+    pool: &[IpNet],
+    problems: &mut Problems,
+) -> Vec<Session> {
+    let targets = values(targets);
+    let by_tun =
+        |address| tun.is_some_and(|tun| tun.accept_clients) && client::in_pool(address, pool).is_ok();
+    let known =
+        |address| by_tun(address) || clients.iter().any(|(_, client)| client.addresses.contains(&address));
+    let tables = document.list("session", problems);
+    let parsed = tables.into_iter().filter_map(|(place, table)| {
+        session::parse(&table, known, &targets, &place, problems).map(|session| (place, session))
+    });
+    let placed: Vec<_> = parsed.collect();
+    session::note_overlaps(&placed, &targets, problems);
+    values(&placed)
+}
+
+/// One key, one address, one prefix belongs to one peer; one name to one thing of its kind.
+fn note_duplicates(
+    config: &RouterConfig,
+    clients: &[(Place, Client)],
+    connectors: &[(Place, PeerSettings)],
+    targets: &[(Place, Target)],
+    problems: &mut Problems,
+) {
+    let node = Place::table("node");
+    let (mut names, mut keys, mut prefixes) =
+        (Unique::new("peer name"), Unique::new("key"), Unique::new("address"));
+    keys.see(config.node.private_key.public_key(), &node.field("private_key_file"), problems);
+    for address in &config.node.addresses {
+        prefixes.see(value::host_prefix(*address), &node.field("addresses"), problems);
+    }
+    for address in config.tun.iter().flat_map(|tun| &tun.common.egress_addresses) {
+        prefixes.see(value::host_prefix(*address), &Place::table("tun").field("egress_addresses"), problems);
+    }
+    for (place, client) in clients {
+        names.see(client.name.clone(), &place.field("name"), problems);
+        keys.see(client.public_key, &place.field("public_key"), problems);
+        for address in &client.addresses {
+            prefixes.see(value::host_prefix(*address), &place.field("addresses"), problems);
+        }
+    }
+    for (place, connector) in connectors {
+        names.see(connector.name.clone(), &place.field("name"), problems);
+        keys.see(connector.public_key, &place.field("public_key"), problems);
+        for prefix in connector.allowed_ips() {
+            prefixes.see(prefix, &place.field("addresses"), problems);
+        }
+    }
+    let mut target_names = Unique::new("target name");
+    for (place, target) in targets {
+        target_names.see(target.name.clone(), &place.field("name"), problems);
+    }
+}
+
+/// Each destination has a way out, and is none of our own addresses.
+fn note_ways(config: &RouterConfig, targets: &[(Place, Target)], problems: &mut Problems) {
+    let ways = config.ways();
+    for (place, target) in targets {
+        for (index, destination) in target.destinations.iter().enumerate() {
+            let place = &place.field("dst").index(index);
+            problems.take(place, ways.of(target, destination));
+            problems.take(place, not_ours(config, destination));
+        }
+    }
+}
+
+fn not_ours(config: &RouterConfig, destination: &target::Destination) -> Result<(), TargetFault> {
+    let clients = config.clients.iter().flat_map(|client| &client.addresses);
+    for address in config.node.addresses.iter().chain(clients) {
+        let host = value::host_prefix(*address);
+        for range in [destination.selector.addresses, destination.reached()] {
+            if range.touches(&host) {
+                return Err(TargetFault::OwnAddress { range: range.to_string(), address: *address });
+            }
+        }
+    }
+    Ok(())
+}

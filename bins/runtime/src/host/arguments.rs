@@ -1,0 +1,57 @@
+//! Parts of the command line that all our programs share.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::failure::{Exit, Failure};
+use crate::service::{self, LogFormat};
+
+/// How to log.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LogOptions {
+    /// How log lines look: text for people, json for collectors. They go to standard error.
+    #[arg(long, global = true, env = "SLUICE_LOG_FORMAT", default_value = "text", value_name = "text|json", value_parser = LogFormat::from_str)]
+    pub log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug, trace, or by module: warn,router_core=debug.
+    #[arg(long, global = true, env = "SLUICE_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl LogOptions {
+    /// Starts logging. RUST_LOG counts where neither option nor variable of ours says otherwise.
+    ///
+    /// # Errors
+    /// If the level is none.
+    pub fn start(&self) -> Result<(), Failure> {
+        self.start_or("info")
+    }
+
+    /// The same, with `default` where nothing is said.
+    ///
+    /// # Errors
+    /// If the level is none.
+    pub fn start_or(&self, default: &str) -> Result<(), Failure> {
+        let from_rust = || std::env::var("RUST_LOG").ok();
+        let filter = self.log_level.clone().or_else(from_rust).unwrap_or_else(|| default.to_owned());
+        service::start_log(self.log_format, &filter)
+            .map_err(|error| Failure::new(Exit::Configuration, "logging cannot be set up").because(&error))
+    }
+}
+
+/// Which running program to ask.
+#[derive(Clone, Debug, Args)]
+pub struct AdminOptions {
+    /// The admin socket of the running program.
+    #[arg(long, value_name = "PATH", env = "SLUICE_ADMIN_SOCKET")]
+    pub admin_socket: Option<PathBuf>,
+}
+
+impl AdminOptions {
+    /// The socket's path.
+    pub fn path(&self, default: &str) -> PathBuf {
+        self.admin_socket.clone().unwrap_or_else(|| default.into())
+    }
+}

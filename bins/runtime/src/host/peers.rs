@@ -1,0 +1,187 @@
+//! The peers of a configuration, brought into a device: at start, and again at each reload, where what did not change
+//! stays as it is, sessions and roamed endpoints included.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
+use ipnet::IpNet;
+use wg_proto::{AddPeerError, Device, Instant, NoSuchPeer, PeerConfig, PeerIndex, PresharedKey, PublicKey};
+
+/// A peer as the configuration wants it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeerPlan {
+    /// What it is called in logs and status.
+    pub name: String,
+    /// What it is.
+    pub kind: PeerKind,
+    /// Its identity.
+    pub public_key: PublicKey,
+    /// Mixed into the handshake.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where we dial it; `None` if it dials us.
+    pub endpoint: Option<SocketAddr>,
+    /// Between keepalives.
+    pub persistent_keepalive: Option<NonZeroU16>,
+    /// What it may send from.
+    pub allowed_ips: Vec<IpNet>,
+}
+
+/// What is at the other end of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A user's machine.
+    Client,
+    /// A node in a tenant's network.
+    Connector,
+    /// A router.
+    Router,
+}
+
+impl PeerKind {
+    /// As status spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Connector => "connector",
+            Self::Router => "router",
+        }
+    }
+}
+
+/// Adds the peers of `plans` that the device does not have yet, so far without prefixes, so that rules can name them
+/// before anything is taken from others. Returns those added.
+///
+/// # Errors
+/// If one cannot be added; then none is.
+pub fn add_new(
+    device: &mut Device,
+    now: Instant,
+    plans: &[PeerPlan],
+) -> Result<Vec<PeerIndex>, AddPeerError> {
+    let mut added = Vec::new();
+    for plan in plans {
+        match device.add_peer(now, PeerConfig::new(plan.public_key)) {
+            Ok(index) => added.push(index),
+            Err(AddPeerError::Exists) => {}
+            Err(error @ (AddPeerError::OwnKey | AddPeerError::Full)) => {
+                take_back(device, &added);
+                return Err(error);
+            }
+        }
+    }
+    Ok(added)
+}
+
+/// Undoes [`add_new`].
+pub fn take_back(device: &mut Device, added: &[PeerIndex]) {
+    added.iter().for_each(|index| device.remove_peer(*index));
+}
+
+/// Makes the device's peers those of `new`. `old` is what they were made from before: only differences are set, so
+/// that an endpoint learnt from the network stays unless the configuration names another one than before.
+pub fn settle(device: &mut Device, now: Instant, old: &[PeerPlan], new: &[PeerPlan]) {
+    for plan in old.iter().filter(|plan| by_key(new, &plan.public_key).is_none()) {
+        if let Some(index) = device.peer_by_key(&plan.public_key) {
+            device.remove_peer(index);
+        }
+    }
+    for plan in new {
+        let before = by_key(old, &plan.public_key);
+        if before != Some(plan)
+            && let Some(index) = device.peer_by_key(&plan.public_key)
+        {
+            // It was found under the same lock, so there is such a peer.
+            let _ = set(device, now, index, before, plan);
+        }
+    }
+}
+
+fn by_key<'a>(plans: &'a [PeerPlan], key: &PublicKey) -> Option<&'a PeerPlan> {
+    plans.iter().find(|plan| plan.public_key == *key)
+}
+
+/// The keepalive comes last: it may start a handshake, which needs all the rest.
+fn set(
+    device: &mut Device,
+    now: Instant,
+    index: PeerIndex,
+    before: Option<&PeerPlan>,
+    plan: &PeerPlan,
+) -> Result<(), NoSuchPeer> {
+    device.set_preshared_key(now, index, plan.preshared_key.clone())?;
+    if let Some(endpoint) =
+        plan.endpoint.filter(|endpoint| before.and_then(|plan| plan.endpoint) != Some(*endpoint))
+    {
+        device.set_endpoint(now, index, endpoint.into())?;
+    }
+    device.replace_allowed_ips(index, plan.allowed_ips.iter().copied())?;
+    device.set_persistent_keepalive(now, index, plan.persistent_keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wg_proto::{DeviceConfig, Endpoint, PrivateKey};
+
+    const NOW: Instant = Instant::from_nanos(0);
+
+    #[test]
+    fn peers_come_change_and_go_with_the_configuration() {
+        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
+        let (old, new) = (
+            vec![plan(1, "10.0.0.1/32"), plan(2, "10.0.0.2/32")],
+            vec![plan(2, "10.0.0.1/32"), plan(3, "10.0.0.3/32")],
+        );
+        add_new(&mut device, NOW, &old).unwrap();
+        settle(&mut device, NOW, &[], &old);
+        assert_eq!(add_new(&mut device, NOW, &new).unwrap().len(), 1);
+        settle(&mut device, NOW, &old, &new);
+        let owner =
+            |address: &str| device.owner_of(address.parse().unwrap()).and_then(|index| device.peer(index));
+        assert_eq!(device.peers().count(), 2);
+        assert!(owner("10.0.0.1").unwrap().public_key() == key(2));
+        assert!(owner("10.0.0.2").is_none());
+    }
+
+    #[test]
+    fn an_endpoint_learnt_stays_until_the_configuration_names_another() {
+        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
+        let mut plans =
+            vec![PeerPlan { endpoint: Some("192.0.2.1:1".parse().unwrap()), ..plan(1, "10.0.0.1/32") }];
+        let index = add_new(&mut device, NOW, &plans).unwrap()[0];
+        settle(&mut device, NOW, &[], &plans);
+        device.set_endpoint(NOW, index, Endpoint::new("192.0.2.9:9".parse().unwrap())).unwrap();
+        let old = plans.clone();
+        plans[0].allowed_ips.push("10.0.0.7/32".parse().unwrap());
+        settle(&mut device, NOW, &old, &plans);
+        assert_eq!(device.peer(index).unwrap().endpoint().unwrap().remote, "192.0.2.9:9".parse().unwrap());
+        let old = plans.clone();
+        plans[0].endpoint = Some("192.0.2.2:2".parse().unwrap());
+        settle(&mut device, NOW, &old, &plans);
+        assert_eq!(device.peer(index).unwrap().endpoint().unwrap().remote, "192.0.2.2:2".parse().unwrap());
+    }
+
+    #[test]
+    fn what_was_added_for_a_refused_configuration_is_taken_back() {
+        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
+        let added = add_new(&mut device, NOW, &[plan(1, "10.0.0.1/32")]).unwrap();
+        take_back(&mut device, &added);
+        assert_eq!(device.peers().count(), 0);
+    }
+
+    fn plan(seed: u8, prefix: &str) -> PeerPlan {
+        PeerPlan {
+            name: format!("peer-{seed}"),
+            kind: PeerKind::Client,
+            public_key: key(seed),
+            preshared_key: None,
+            endpoint: None,
+            persistent_keepalive: None,
+            allowed_ips: vec![prefix.parse().unwrap()],
+        }
+    }
+
+    fn key(seed: u8) -> PublicKey {
+        PrivateKey::from_bytes([seed; 32]).public_key()
+    }
+}
