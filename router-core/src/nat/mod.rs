@@ -23,3 +23,8 @@ pub use dnat::{Dnat, DnatError};
 pub use hold_down::HOLD_DOWN;
 pub use pool::{Mapping, POOL_ADDRESSES_MAX, PoolError, PoolId};
 pub use translation::{Nat, NatCounters, NatError, Snat, Translation, holds_port};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;

@@ -117,6 +117,11 @@ impl<A: Address> Pools<A> {
         self.externals.get(&address)?.spaces[space_index(protocol)?].as_deref()
     }
 
+    #[cfg(test)]
+    pub(super) fn spaces_mut(&mut self) -> impl Iterator<Item = &mut PortSpace<A>> {
+        self.externals.values_mut().flat_map(|external| &mut external.spaces).flatten().map(Box::as_mut)
+    }
+
     /// One more flow has a port of the address.
     pub(super) fn add_flow(&mut self, address: A) {
         if let Some(external) = self.externals.get_mut(&address) {

@@ -126,6 +126,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn agrees_with_a_set_under_the_same_operations(operations in prop::collection::vec(operation(), 1..40)) {
             let (mut bitmap, mut set) = (PortBitmap::new(), BTreeSet::new());

@@ -21,7 +21,7 @@ const LOW_PORT_MAX: u16 = 1023;
 
 /// How many ports are tried before a port is refused although there may be a usable one. At 95 % of all ports in use
 /// towards one far end, one flow in seven hundred is refused.
-pub(super) const TRIES_MAX: u32 = 128;
+const TRIES_MAX: u32 = 128;
 
 /// How many ports whose hold is over are freed each time a port is taken or given back.
 const LET_GO_MAX: u32 = 32;
@@ -81,11 +81,8 @@ impl<A: Copy + Ord> PortSpace<A> {
         random: &mut ChaCha12Rng,
         is_taken: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let class = class_of(wish.protocol, wish.source_port);
-        let kept = Some(wish.source_port).filter(|port| class.contains(port));
-        let others = going_round(&class, random_in(&class, random)).take(TRIES_MAX as usize);
         let usable = |port: &u16| !self.held.is_held_for(*port, wish.remote) && !is_taken(*port);
-        let port = kept.into_iter().chain(others).find(usable)?;
+        let port = tries(wish.protocol, wish.source_port, random).find(usable)?;
         self.add_user(port);
         Some(port)
     }
@@ -115,6 +112,13 @@ impl<A: Copy + Ord> PortSpace<A> {
                 Some(port) => self.remove_user(port),
                 None => break,
             }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn let_go_all(&mut self, now: Tick) {
+        while let Some(port) = self.held.let_go(now) {
+            self.remove_user(port);
         }
     }
 
@@ -153,7 +157,7 @@ impl<A: Copy + Ord> PortSpace<A> {
 }
 
 /// The ports that may stand for this one. Echo identifiers have no classes. Port 0 stands for none.
-pub(super) fn class_of(protocol: Protocol, port: u16) -> RangeInclusive<u16> {
+fn class_of(protocol: Protocol, port: u16) -> RangeInclusive<u16> {
     match protocol {
         Protocol::TCP | Protocol::UDP if port <= LOW_PORT_MAX => 1..=LOW_PORT_MAX,
         Protocol::TCP | Protocol::UDP => LOW_PORT_MAX + 1..=u16::MAX,
@@ -166,12 +170,16 @@ pub(super) fn class_of(protocol: Protocol, port: u16) -> RangeInclusive<u16> {
     clippy::cast_possible_truncation,
     reason = "the product of 32 bits and at most 2^16 is shifted by 32"
 )]
-pub(super) fn random_in(class: &RangeInclusive<u16>, random: &mut ChaCha12Rng) -> u16 {
+fn random_in(class: &RangeInclusive<u16>, random: &mut ChaCha12Rng) -> u16 {
     let size = u64::from(class.end() - class.start()) + 1;
     class.start() + ((u64::from(random.next_u32()) * size) >> 32) as u16
 }
 
-/// All ports of the class, from `start` round to just before it.
-pub(super) fn going_round(class: &RangeInclusive<u16>, start: u16) -> impl Iterator<Item = u16> + use<> {
-    (start..=*class.end()).chain(*class.start()..start)
+/// The port itself if it is one, then random ports of its class. Neighbours would not do: where some hosts kept their
+/// ports and others got the next free ones, used ports stand in long runs.
+pub(super) fn tries(protocol: Protocol, port: u16, random: &mut ChaCha12Rng) -> impl Iterator<Item = u16> {
+    let class = class_of(protocol, port);
+    let kept = Some(port).filter(|port| class.contains(port));
+    let others = core::iter::repeat_with(move || random_in(&class, random));
+    kept.into_iter().chain(others.take(TRIES_MAX as usize))
 }

@@ -7,7 +7,7 @@ use super::dnat::Dnat;
 use super::hold_down::{HOLD_DOWN, Remote};
 use super::mapping::Inside;
 use super::pool::{Mapping, PoolError, PoolId, Pools, has_ports};
-use super::space::{PortSpace, TRIES_MAX, Wish, class_of, going_round, random_in};
+use super::space::{PortSpace, Wish, tries};
 use crate::flow::{Address, FlowTable, Rank, Removed, Tick, Tuple, ticks};
 use crate::packet::Protocol;
 
@@ -179,10 +179,9 @@ impl<A: Address> Nat<A> {
         if !has_ports(sent.protocol) {
             return keep_apart_by_address(flows, sent, sent.src);
         }
-        let class = class_of(sent.protocol, sent.src_port);
-        let others = going_round(&class, random_in(&class, &mut self.random)).take(TRIES_MAX as usize);
-        let port = core::iter::once(sent.src_port).chain(others);
-        let mut outside = port.map(|port| Outside { address: sent.src, port });
+        let others = tries(sent.protocol, sent.src_port, &mut self.random);
+        let mut outside =
+            core::iter::once(sent.src_port).chain(others).map(|port| Outside { address: sent.src, port });
         outside.find(|outside| !is_taken(flows, sent, *outside)).ok_or(NatError::TupleTaken)
     }
 
@@ -217,6 +216,11 @@ impl<A: Address> Nat<A> {
         let port = port.ok_or(NatError::PortsExhausted)?;
         self.pools.add_flow(address);
         Ok(Outside { address, port })
+    }
+
+    #[cfg(test)]
+    pub(super) fn let_go_all(&mut self, now: Tick) {
+        self.pools.spaces_mut().for_each(|space| space.let_go_all(now));
     }
 
     /// The ports among which a flow with these tuples holds one, and its inside end.
