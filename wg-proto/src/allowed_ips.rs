@@ -4,48 +4,137 @@
 
 use core::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use alloc::vec::Vec;
 
-use crate::index::PeerIndex;
+use hashbrown::HashTable;
+use ipnet::IpNet;
+
+use crate::index::{HashKey, PeerIndex};
 
 /// Prefixes and their owners. Prefixes are stored masked; each has exactly one owner.
-#[derive(Default)]
 pub(crate) struct AllowedIps {
-    v4: PrefixMap<Ipv4Net, PeerIndex>,
-    v6: PrefixMap<Ipv6Net, PeerIndex>,
+    v4: Prefixes,
+    v6: Prefixes,
 }
 
 impl AllowedIps {
+    pub(crate) fn new(hash_key: HashKey) -> AllowedIps {
+        AllowedIps { v4: Prefixes::new(hash_key.clone()), v6: Prefixes::new(hash_key) }
+    }
+
     /// Gives `prefix` to `peer`. Returns who had exactly this prefix before: a prefix moves in one step.
     pub(crate) fn insert(&mut self, prefix: IpNet, peer: PeerIndex) -> Option<PeerIndex> {
-        match prefix {
-            IpNet::V4(prefix) => self.v4.insert(prefix.trunc(), peer),
-            IpNet::V6(prefix) => self.v6.insert(prefix.trunc(), peer),
-        }
+        self.family(prefix.addr()).insert(Prefix::of(prefix), peer)
     }
 
     /// Takes `prefix` from `peer`. Does nothing if it belongs to somebody else.
     pub(crate) fn remove(&mut self, prefix: IpNet, peer: PeerIndex) -> bool {
-        match prefix.trunc() {
-            IpNet::V4(prefix) => self.v4.get(&prefix) == Some(&peer) && self.v4.remove(&prefix).is_some(),
-            IpNet::V6(prefix) => self.v6.get(&prefix) == Some(&peer) && self.v6.remove(&prefix).is_some(),
-        }
+        self.family(prefix.addr()).remove(Prefix::of(prefix), peer)
     }
 
     /// The owner of the longest prefix that holds `addr`. No allocation.
     pub(crate) fn owner_of(&self, addr: IpAddr) -> Option<PeerIndex> {
-        match addr {
-            IpAddr::V4(addr) => self.v4.get_lpm(&Ipv4Net::from(addr)).map(|(_, peer)| *peer),
-            IpAddr::V6(addr) => self.v6.get_lpm(&Ipv6Net::from(addr)).map(|(_, peer)| *peer),
+        let family = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
+        family.longest(bits_of(addr))
+    }
+
+    fn family(&mut self, addr: IpAddr) -> &mut Prefixes {
+        if addr.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+    }
+}
+
+/// A masked prefix of either family: its bits from the left, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Prefix {
+    bits: [u8; 16],
+    len: u8,
+}
+
+impl Prefix {
+    fn of(prefix: IpNet) -> Prefix {
+        Prefix::cut(bits_of(prefix.addr()), prefix.prefix_len())
+    }
+
+    /// The first `len` of `bits`.
+    fn cut(bits: u128, len: u8) -> Prefix {
+        let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
+        Prefix { bits: (bits & mask).to_be_bytes(), len }
+    }
+
+    fn hash(&self, hash_key: &HashKey) -> u64 {
+        let mut bytes = [self.len; 17];
+        bytes[..16].copy_from_slice(&self.bits);
+        hash_key.hash(&bytes)
+    }
+}
+
+/// An address with its bits at the left end, so that both families are cut the same way.
+fn bits_of(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(addr) => u128::from(addr.to_bits()) << 96,
+        IpAddr::V6(addr) => addr.to_bits(),
+    }
+}
+
+/// The prefixes of one family in one table, asked once for each *length* that occurs, longest first. Few lengths
+/// occur (host routes, a subnet or two, a default), so this takes one or two probes whatever the number of
+/// prefixes; at most 33 (IPv4) or 129 (IPv6) if somebody configures them all.
+struct Prefixes {
+    table: HashTable<(Prefix, PeerIndex)>,
+    /// The lengths that occur, longest first, each with the number of its prefixes.
+    lengths: Vec<(u8, usize)>,
+    hash_key: HashKey,
+}
+
+impl Prefixes {
+    const fn new(hash_key: HashKey) -> Prefixes {
+        Prefixes { table: HashTable::new(), lengths: Vec::new(), hash_key }
+    }
+
+    fn longest(&self, bits: u128) -> Option<PeerIndex> {
+        self.lengths.iter().find_map(|(len, _)| self.get(&Prefix::cut(bits, *len)))
+    }
+
+    fn get(&self, prefix: &Prefix) -> Option<PeerIndex> {
+        self.table.find(prefix.hash(&self.hash_key), |entry| entry.0 == *prefix).map(|entry| entry.1)
+    }
+
+    fn insert(&mut self, prefix: Prefix, peer: PeerIndex) -> Option<PeerIndex> {
+        let hash = prefix.hash(&self.hash_key);
+        if let Some(entry) = self.table.find_mut(hash, |entry| entry.0 == prefix) {
+            return Some(core::mem::replace(&mut entry.1, peer));
         }
+        let hash_key = &self.hash_key;
+        self.table.insert_unique(hash, (prefix, peer), |entry| entry.0.hash(hash_key));
+        match self.place_of(prefix.len) {
+            Ok(at) => self.lengths[at].1 += 1,
+            Err(at) => self.lengths.insert(at, (prefix.len, 1)),
+        }
+        None
+    }
+
+    fn remove(&mut self, prefix: Prefix, peer: PeerIndex) -> bool {
+        let hash = prefix.hash(&self.hash_key);
+        let Ok(entry) = self.table.find_entry(hash, |entry| *entry == (prefix, peer)) else {
+            return false;
+        };
+        entry.remove();
+        if let Ok(at) = self.place_of(prefix.len) {
+            self.lengths[at].1 -= 1;
+            self.lengths.retain(|(_, count)| *count > 0);
+        }
+        true
+    }
+
+    /// Where `len` stands among the lengths, or where it belongs.
+    fn place_of(&self, len: u8) -> Result<usize, usize> {
+        self.lengths.binary_search_by(|(other, _)| len.cmp(other))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use core::net::{Ipv4Addr, Ipv6Addr};
     use proptest::prelude::*;
 
@@ -73,6 +162,10 @@ mod tests {
         }
     }
 
+    fn table() -> AllowedIps {
+        AllowedIps::new(HashKey::new([3; 16]))
+    }
+
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
     }
@@ -83,7 +176,7 @@ mod tests {
 
     #[test]
     fn p01_the_longest_prefix_over_all_peers_owns_an_address() {
-        let mut table = AllowedIps::default();
+        let mut table = table();
         for (prefix, owner) in
             [("0.0.0.0/0", 1), ("10.0.0.0/8", 2), ("10.1.2.3/32", 3), ("::/0", 4), ("2001:db8::/64", 5)]
         {
@@ -104,7 +197,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_stored_masked() {
-        let mut table = AllowedIps::default();
+        let mut table = table();
         table.insert(net("10.1.2.3/8"), peer(1));
         assert_eq!(table.insert(net("10.9.9.9/8"), peer(2)), Some(peer(1)));
         assert!(table.remove(net("10.0.0.1/8"), peer(2)));
@@ -113,10 +206,23 @@ mod tests {
 
     #[test]
     fn a_prefix_is_removed_only_for_its_owner() {
-        let mut table = AllowedIps::default();
+        let mut table = table();
         table.insert(net("10.0.0.0/8"), peer(1));
         assert!(!table.remove(net("10.0.0.0/8"), peer(2)));
         assert_eq!(table.owner_of("10.0.0.1".parse().unwrap()), Some(peer(1)));
+    }
+
+    #[test]
+    fn only_lengths_that_occur_are_asked_longest_first() {
+        let mut table = table();
+        for prefix in ["10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/16", "0.0.0.0/0", "10.0.0.1/32"] {
+            table.insert(net(prefix), peer(1));
+        }
+        assert_eq!(table.v4.lengths, [(32, 1), (16, 2), (8, 1), (0, 1)]);
+        table.remove(net("10.0.0.0/8"), peer(1));
+        table.remove(net("10.1.0.0/16"), peer(1));
+        table.insert(net("10.2.0.0/16"), peer(2));
+        assert_eq!(table.v4.lengths, [(32, 1), (16, 1), (0, 1)]);
     }
 
     #[derive(Debug, Clone)]
@@ -152,7 +258,7 @@ mod tests {
     proptest! {
         #[test]
         fn p01_owners_agree_with_the_slow_twin(steps in prop::collection::vec(step(), 1..200)) {
-            let (mut table, mut list) = (AllowedIps::default(), List::default());
+            let (mut table, mut list) = (table(), List::default());
             for step in steps {
                 match step {
                     Step::Insert(prefix, owner) => {

@@ -27,9 +27,13 @@ impl DeviceRng {
         *self = DeviceRng::new(hash::hash(&[&*old, entropy]));
     }
 
+    /// 32 secret bytes. The generator's own key is replaced at once, so that who reads this memory later cannot
+    /// compute what was drawn before: ephemeral keys must not outlive their handshake, in any form.
     pub(crate) fn secret(&mut self) -> Secret {
-        let mut secret = Zeroizing::new([0; 32]);
+        let (mut secret, mut next) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
         self.fill_bytes(&mut *secret);
+        self.fill_bytes(&mut *next);
+        self.0 = ChaCha20Rng::from_seed(*next);
         secret
     }
 
@@ -43,6 +47,14 @@ impl DeviceRng {
     pub(crate) fn jitter(&mut self) -> Duration {
         let span = JITTER_MAX.as_nanos() as u64 + 1;
         Duration::from_nanos(((u128::from(self.next_u64()) * u128::from(span)) >> 64) as u64)
+    }
+}
+
+/// Overwrites the generator's key.
+impl Drop for DeviceRng {
+    fn drop(&mut self) {
+        self.0 = ChaCha20Rng::from_seed([0; 32]);
+        core::hint::black_box(&self.0);
     }
 }
 
@@ -75,6 +87,17 @@ mod tests {
         assert!(draws.iter().all(|jitter| *jitter <= JITTER_MAX));
         assert!(draws.iter().any(|jitter| *jitter < Duration::from_millis(3)));
         assert!(draws.iter().any(|jitter| *jitter > Duration::from_millis(330)));
+    }
+
+    #[test]
+    fn a_drawn_secret_cannot_be_computed_from_the_generator_afterwards() {
+        let mut rng = DeviceRng::new([3; 32]);
+        let before = rng.0.get_seed();
+        let secret = rng.secret();
+        let after = rng.0.get_seed();
+        assert_ne!(before, after);
+        assert_eq!(*DeviceRng::new(before).secret(), *secret);
+        assert_ne!(*DeviceRng::new(after).secret(), *secret);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Device {
             sessions: SessionTable::new(hash_key()),
             limiter: SourceLimiter::new(hash_key()),
             local: config.private_key.map(|key| Local::new(Identity::new(key))),
-            allowed_ips: AllowedIps::default(),
+            allowed_ips: AllowedIps::new(hash_key()),
             schedule: Schedule::default(),
             outbox: VecDeque::new(),
             replies: VecDeque::with_capacity(REPLIES_MAX),
