@@ -11,6 +11,8 @@ pub mod fragments;
 pub mod nat;
 mod node;
 pub mod packet;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod verdict;
 
 pub use config::{Mode, NodeConfig};
