@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use wg_proto::IpNet;
 
+use crate::rules::session_bytes;
 use crate::verdict::Refusal;
 
 /// What a node is.
@@ -34,6 +35,8 @@ pub struct NodeConfig {
     pub flows_max_v4: u32,
     /// The most flows of IPv6.
     pub flows_max_v6: u32,
+    /// The most sessions.
+    pub sessions_max: u32,
     /// How traffic of senders without any session is refused.
     pub refusal: Refusal,
 }
@@ -45,6 +48,13 @@ const TUNNEL_MTU_BYTES: u16 = 1420;
 /// 8 MiB for IPv4 and 3 MiB for IPv6.
 const FLOWS_MAX_V4: u32 = 65_536;
 const FLOWS_MAX_V6: u32 = 16_384;
+/// Some 60 MB when all are open.
+const SESSIONS_MAX: u32 = 131_072;
+
+// What tables are built for: see `flow`.
+
+const FLOW_V4_BYTES: usize = 128;
+const FLOW_V6_BYTES: usize = 192;
 
 impl Default for NodeConfig {
     fn default() -> NodeConfig {
@@ -56,14 +66,24 @@ impl Default for NodeConfig {
             tun_clients: Vec::new(),
             flows_max_v4: FLOWS_MAX_V4,
             flows_max_v6: FLOWS_MAX_V6,
+            sessions_max: SESSIONS_MAX,
             refusal: Refusal::default(),
         }
     }
 }
 
 impl NodeConfig {
+    /// Bytes of memory for flows and sessions when all are in use, the sessions having `destinations` destinations each. What
+    /// peers take on top: `wg_proto::Device`. Fragments and packets of our own: 17 MiB at most.
+    pub const fn memory_bytes_max(&self, destinations: usize) -> usize {
+        let flows = self.flows_max_v4 as usize * FLOW_V4_BYTES + self.flows_max_v6 as usize * FLOW_V6_BYTES;
+        flows + self.sessions_max as usize * session_bytes(destinations)
+    }
+
     /// A plain WireGuard interface. It keeps no flows, so it takes no memory for them.
     pub fn interface() -> NodeConfig {
-        NodeConfig { mode: Mode::Interface, flows_max_v4: 0, flows_max_v6: 0, ..NodeConfig::default() }
+        let nothing =
+            NodeConfig { flows_max_v4: 0, flows_max_v6: 0, sessions_max: 0, ..NodeConfig::default() };
+        NodeConfig { mode: Mode::Interface, ..nothing }
     }
 }

@@ -8,14 +8,18 @@ mod config;
 mod datapath;
 pub mod flow;
 pub mod fragments;
+mod limits;
 pub mod nat;
 mod node;
 pub mod packet;
+pub mod rules;
+pub mod selector;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod verdict;
 
 pub use config::{Mode, NodeConfig};
+pub use datapath::{Explanation, FlowView, Heard};
 pub use node::{Event, Node, NodeTransmit, NodeWake};
 pub use verdict::{
     Counters, DropReason, Egress, Forward, Ingress, Offload, Reaction, Refusal, Verdict, reaction,

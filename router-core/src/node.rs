@@ -1,17 +1,19 @@
 //! A node: a WireGuard device and the data path behind it, without I/O.
 
+use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use wg_proto::{
-    Device, DeviceConfig, Endpoint, Handled, Instant, NotReady, Opened, PeerIndex, QueueLoad, Rejected,
-    RxKey, SessionGone, SessionIndex, StageError, TxBatch, UnixTime, Wake,
+    Device, DeviceConfig, Encapsulated, Endpoint, Handled, Instant, NotReady, Opened, PeerIndex, QueueLoad,
+    Rejected, RxKey, SessionGone, SessionIndex, StageError, TxBatch, UnixTime, Wake,
 };
 
 use crate::config::{Mode, NodeConfig};
-use crate::datapath::interface;
-use crate::verdict::{Counters, DropReason, Forward, Ingress, Offload, Verdict};
+use crate::datapath::{Explanation, FlowView, Path, interface};
+use crate::rules::{Applied, ApplyError, Rule, RuleError, RuleSnapshot, SessionId, SessionView, SnatPool};
+use crate::verdict::{Counters, DropReason, Egress, Forward, Ingress, Offload, Verdict};
 
 /// A router, a connector or a plain WireGuard interface.
 ///
@@ -28,7 +30,9 @@ use crate::verdict::{Counters, DropReason, Forward, Ingress, Offload, Verdict};
 pub struct Node {
     device: Device,
     mode: Mode,
-    counters: Counters,
+    path: Path,
+    tunnel_mtu_bytes: u16,
+    lapsed: Option<SessionId>,
 }
 
 /// Something to send.
@@ -56,6 +60,11 @@ pub enum NodeTransmit {
 pub enum Event {
     /// To a peer.
     Device(wg_proto::Event),
+    /// A session's lease lapsed: nothing of it passes any more.
+    LeaseLapsed {
+        /// Whose.
+        session: SessionId,
+    },
 }
 
 /// Why a node wants [`Node::handle_timeout`] to be called.
@@ -64,6 +73,12 @@ pub enum Event {
 pub enum NodeWake {
     /// A peer's timer.
     Device(Wake),
+    /// A flow or a fragment runs out of time.
+    Expiry,
+    /// A session's lease lapses.
+    Lease,
+    /// Flows of ended sessions wait for their reset.
+    Sweep,
 }
 
 impl Node {
@@ -73,8 +88,15 @@ impl Node {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut device_seed = [0; 32];
         random.fill_bytes(&mut device_seed);
-        let device = DeviceConfig { private_key: None, mtu_bytes: config.tunnel_mtu_bytes };
-        Node { device: Device::new(device, device_seed), mode: config.mode, counters: Counters::default() }
+        let tunnel_mtu_bytes = config.tunnel_mtu_bytes;
+        let device = DeviceConfig { private_key: None, mtu_bytes: tunnel_mtu_bytes };
+        Node {
+            device: Device::new(device, device_seed),
+            mode: config.mode,
+            path: Path::new(config, &mut random),
+            tunnel_mtu_bytes,
+            lapsed: None,
+        }
     }
 
     /// The WireGuard device.
@@ -132,58 +154,174 @@ impl Node {
         self.device.handle_control(now, unix, src, datagram, load)
     }
 
-    /// Says what becomes of a decrypted packet, and translates it in place.
+    /// Says what becomes of a decrypted packet, or of one from the TUN, and translates it in place.
     #[inline]
     pub fn handle_packet(
         &mut self,
-        _now: Instant,
+        now: Instant,
         ingress: Ingress,
         packet: &mut [u8],
-        _offload: Offload,
+        offload: Offload,
     ) -> Verdict {
         match self.mode {
             Mode::Interface => match interface::route(&self.device, ingress, packet) {
                 Ok(forward) => self.forward(forward),
                 Err(reason) => self.drop(reason),
             },
-            Mode::Router => self.drop(DropReason::NotAllowed),
+            Mode::Router => self.path.handle(&self.device, now, ingress, packet, offload),
         }
     }
 
-    /// Writes the next datagram or packet to send to the start of `buf`.
+    /// Writes the next datagram or packet to send to the start of `buf`: handshakes, staged packets, then packets of our
+    /// own and fragments that had waited.
     pub fn poll_transmit(&mut self, now: Instant, unix: UnixTime, buf: &mut [u8]) -> Option<NodeTransmit> {
-        let sent = self.device.poll_transmit(now, unix, buf)?;
-        Some(NodeTransmit::Datagram { to: sent.to, len: sent.len, tos: sent.tos })
+        loop {
+            if let Some(sent) = self.device.poll_transmit(now, unix, buf) {
+                return Some(NodeTransmit::Datagram { to: sent.to, len: sent.len, tos: sent.tos });
+            }
+            let (egress, packet) = self.path.shared.outbox.pop()?;
+            if let Some(transmit) = self.transmit(now, egress, &packet, buf) {
+                return Some(transmit);
+            }
+        }
     }
 
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.device.poll_event().map(Event::Device)
+        let lapsed = self.lapsed.take().map(|session| Event::LeaseLapsed { session });
+        lapsed.or_else(|| self.device.poll_event().map(Event::Device))
     }
 
     /// When the node next wants [`handle_timeout`](Node::handle_timeout), and why. `None`: not before the next input.
+    /// A moment in the past means at once: long work is done in pieces.
     pub fn poll_timeout(&mut self) -> Option<(Instant, NodeWake)> {
-        self.device.poll_timeout().map(|(at, wake)| (at, NodeWake::Device(wake)))
+        if self.path.is_sweeping() {
+            return Some((Instant::from_nanos(0), NodeWake::Sweep));
+        }
+        let device = self.device.poll_timeout().map(|(at, wake)| (at, NodeWake::Device(wake)));
+        let expiry = self.path.next_expiry().map(|at| (at, NodeWake::Expiry));
+        let lease = self.path.shared.rules.next_lapse().map(|at| (at, NodeWake::Lease));
+        [device, expiry, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Does what is due at `now`; calling early or late does no harm.
+    /// Does what is due at `now`, a bounded piece of it; calling early or late does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.device.handle_timeout(now);
+        if self.lapsed.is_none() {
+            self.lapsed = self.path.shared.rules.pop_lapsed(now);
+            if self.lapsed.is_some() {
+                self.path.begin_sweep();
+            }
+        }
+        self.path.handle_timeout(now);
+    }
+
+    /// Makes pools and sessions what the snapshot says: what is not in it is deleted, what is in it unchanged keeps its
+    /// flows. Refused whole if anything in it is wrong.
+    pub fn apply(&mut self, now: Instant, snapshot: &RuleSnapshot) -> Result<Applied, ApplyError> {
+        self.path.apply(&self.device, now, snapshot)
+    }
+
+    /// Replaces the pools for source translation, for callers that open sessions one by one.
+    pub fn set_pools(&mut self, pools: &[SnatPool]) -> Result<(), ApplyError> {
+        self.path.set_pools(pools)
+    }
+
+    /// Opens a session.
+    pub fn open_session(&mut self, _now: Instant, rule: &Rule) -> Result<(), RuleError> {
+        self.path.open_session(&self.device, rule)
+    }
+
+    /// Closes a session: nothing of it passes any more, in either direction. Says whether there was one. The ends of its
+    /// TCP flows are reset by `handle_timeout` and `poll_transmit`.
+    pub fn close_session(&mut self, _now: Instant, session: SessionId) -> bool {
+        self.path.close_session(session)
+    }
+
+    /// Gives a session a new lease; `None`: it does not end by itself. Says whether there is such a session.
+    pub fn renew_lease(&mut self, now: Instant, session: SessionId, lease: Option<Instant>) -> bool {
+        self.path.shared.rules.renew(now, session, lease)
+    }
+
+    /// Gives the node itself a lease, without which no session is alive, whatever its own says. Flows of a lease that has
+    /// lapsed stay dead.
+    pub fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
+        self.path.shared.rules.set_node_lease(now, lease);
+    }
+
+    /// Removes a peer, having closed all sessions that come from it or leave to it. Its slot may be used again.
+    pub fn remove_peer(&mut self, _now: Instant, peer: PeerIndex) -> usize {
+        let closed = self.path.close_sessions_of(peer);
+        self.device.remove_peer(peer);
+        closed
+    }
+
+    /// What would become of a packet, and why. Nothing changes.
+    pub fn explain(&self, now: Instant, ingress: Ingress, packet: &[u8]) -> Explanation {
+        self.path.explain(&self.device, now, ingress, &mut Vec::from(packet))
+    }
+
+    /// All flows.
+    pub fn flows(&self, now: Instant) -> impl Iterator<Item = FlowView> + '_ {
+        self.path.flows(now)
+    }
+
+    /// How many flows there are, and how many there can be.
+    pub fn flows_used(&self) -> (u32, u32) {
+        self.path.flows_used()
+    }
+
+    /// All sessions, with what they have carried.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
+        self.path.sessions()
     }
 
     /// Totals since the node was made. The device has its own: [`Device::counters`].
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.path.shared.counters
+    }
+
+    /// The next packet of our own, not sealed: for simulations that leave the cipher out. Drain either this or
+    /// [`poll_transmit`](Node::poll_transmit).
+    #[cfg(any(test, feature = "sim"))]
+    pub fn pop_own_packet(&mut self) -> Option<(Egress, alloc::boxed::Box<[u8]>)> {
+        self.path.shared.outbox.pop()
+    }
+
+    /// Seals a packet of our own, or copies it for the TUN.
+    fn transmit(
+        &mut self,
+        now: Instant,
+        egress: Egress,
+        packet: &[u8],
+        buf: &mut [u8],
+    ) -> Option<NodeTransmit> {
+        match egress {
+            Egress::Tun => {
+                buf.get_mut(..packet.len())?.copy_from_slice(packet);
+                Some(NodeTransmit::Tun { len: packet.len() })
+            }
+            Egress::Peer(peer) => {
+                match self.device.encapsulate(now, peer, packet, self.tunnel_mtu_bytes, buf) {
+                    Ok(Encapsulated::Sent(sent)) => {
+                        Some(NodeTransmit::Datagram { to: sent.to, len: sent.len, tos: sent.tos })
+                    }
+                    // The device counts what it does not send.
+                    Ok(Encapsulated::Staged) | Err(_) => None,
+                }
+            }
+        }
     }
 
     fn forward(&mut self, forward: Forward) -> Verdict {
-        self.counters.forwarded_packets += 1;
-        self.counters.forwarded_bytes += forward.len as u64;
+        let counters = &mut self.path.shared.counters;
+        counters.forwarded_packets += 1;
+        counters.forwarded_bytes += forward.len as u64;
         Verdict::Forward(forward)
     }
 
     fn drop(&mut self, reason: DropReason) -> Verdict {
-        self.counters.drop(reason);
+        self.path.shared.counters.drop(reason);
         Verdict::Drop(reason)
     }
 }

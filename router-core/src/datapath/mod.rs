@@ -1,3 +1,417 @@
-//! The road of one packet.
+//! The road of one packet. The numbers are those of docs/data-path.md.
+//!
+//! ```text
+//! 1 parse -> 2 source check -> 3 ICMP error? -> 4 fragment? -> 5 flow lookup -> (6 classify, translate, insert)
+//!   -> 7 state -> 8 translate in place -> 9 hop limit, MTU, MSS -> Verdict
+//! ```
+//!
+//! Every branch of the road is in this file; the others compute what it asks them. Calls packet, flow, nat, fragments and
+//! rules; called by node.
 
+mod admission;
+mod answer;
+mod control;
+mod ended;
+mod explain;
+mod family;
+mod icmp_error;
+mod identification;
 pub(crate) mod interface;
+mod outbox;
+mod pieces;
+mod side;
+mod source_check;
+
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::Rng;
+use wg_proto::{Device, Instant};
+
+use crate::config::NodeConfig;
+use crate::flow::tcp_state::{InvalidTcp, Segment, TcpVerdict};
+use crate::flow::{Direction, FlowId, FlowMeta, Leg, SessionRef, Step, Tick, Tuple};
+use crate::fragments::{FragmentLimits, Fragments};
+use crate::limits::Limits;
+use crate::nat::PoolId;
+use crate::packet::{Echo, PacketMut, Transport, Version, mss_for_mtu};
+use crate::rules::{Dead, Rules, SnatPool};
+use crate::verdict::{Counters, DropReason, Egress, Forward, Ingress, Offload, Verdict};
+
+use answer::Stop;
+pub use control::FlowView;
+pub use explain::{Explanation, Heard};
+use family::{Family, egress_of, ends_of, leg_in, tuple_of};
+use identification::Identifications;
+use outbox::Outbox;
+use pieces::{FirstVerdict, Sender};
+pub(crate) use side::Ours;
+use side::Side;
+pub(crate) use source_check::SourceChecked;
+
+/// The data path of a router or connector: its state for each IP version, and what both share.
+#[derive(Debug)]
+pub(crate) struct Path {
+    v4: Side<Ipv4Addr>,
+    v6: Side<Ipv6Addr>,
+    pub(crate) shared: Shared,
+}
+
+/// What both IP versions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    settings: Settings,
+    pub(crate) rules: Rules,
+    pools: BTreeMap<PoolId, SnatPool>,
+    fragments: Fragments<Sender, FirstVerdict>,
+    limits: Limits,
+    identifications: Identifications,
+    pub(crate) outbox: Outbox,
+    pub(crate) counters: Counters,
+}
+
+/// What the configuration says about packets.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    tunnel_mtu_bytes: u16,
+    tun_mtu_bytes: Option<u16>,
+    tun_clients: alloc::vec::Vec<wg_proto::IpNet>,
+    refusal: crate::verdict::Refusal,
+}
+
+/// What the road leads to.
+enum Passed {
+    Forward(Forward),
+    Answered,
+    Parked,
+}
+
+/// One packet on its road, and all it may look at.
+struct Road<'a, A> {
+    side: &'a mut Side<A>,
+    shared: &'a mut Shared,
+    device: &'a Device,
+    now: Instant,
+    tick: Tick,
+    ingress: Ingress,
+    offload: Offload,
+}
+
+/// A flow that a packet belongs to.
+struct Hit<A> {
+    id: FlowId,
+    direction: Direction,
+    meta: FlowMeta,
+    /// The tuple the packet leaves with.
+    to: Tuple<A>,
+}
+
+/// What must be known to send a packet on.
+struct Onward<A> {
+    session: SessionRef,
+    direction: Direction,
+    to: Tuple<A>,
+    leg: Leg,
+    fragment_to: Option<u16>,
+}
+
+impl Path {
+    pub(crate) fn new(config: NodeConfig, random: &mut ChaCha12Rng) -> Path {
+        let v4 = Side::new(config.flows_max_v4, &config.overlay_addresses, random);
+        let v6 = Side::new(config.flows_max_v6, &config.overlay_addresses, random);
+        Path { v4, v6, shared: Shared::new(config, random) }
+    }
+
+    /// Says what becomes of a packet, and translates it in place.
+    #[inline]
+    pub(crate) fn handle(
+        &mut self,
+        device: &Device,
+        now: Instant,
+        ingress: Ingress,
+        bytes: &mut [u8],
+        offload: Offload,
+    ) -> Verdict {
+        // 1
+        let mut packet = match PacketMut::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => return self.shared.malformed(now, ingress, error),
+        };
+        let (shared, tick) = (&mut self.shared, Tick::from_nanos(now.as_nanos()));
+        match packet.version() {
+            Version::V4 => {
+                Road { side: &mut self.v4, shared, device, now, tick, ingress, offload }.take(&mut packet)
+            }
+            Version::V6 => {
+                Road { side: &mut self.v6, shared, device, now, tick, ingress, offload }.take(&mut packet)
+            }
+        }
+    }
+}
+
+impl<A: Family> Road<'_, A> {
+    #[inline]
+    fn take(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
+        match self.travel(packet) {
+            Ok(Passed::Forward(forward)) => {
+                self.shared.counters.forwarded_packets += 1;
+                self.shared.counters.forwarded_bytes += forward.len as u64;
+                Verdict::Forward(forward)
+            }
+            Ok(Passed::Answered) => Verdict::Reply,
+            Ok(Passed::Parked) => Verdict::Parked,
+            Err(stop) => self.refuse(packet, stop),
+        }
+    }
+
+    #[inline]
+    fn travel(&mut self, packet: &mut PacketMut<'_>) -> Result<Passed, Stop> {
+        // 2
+        let tuple = tuple_of::<A>(packet);
+        let from = source_check::check(self.device, &self.side.ours, self.ingress, (tuple.src, tuple.dst))?;
+        match *packet.transport() {
+            Transport::Tcp(_) | Transport::Udp | Transport::IcmpEcho { .. } | Transport::Other => {}
+            // 3
+            Transport::IcmpError(error) => return self.icmp_error(packet, error),
+            // 4
+            Transport::LaterPiece => return self.later_piece(packet, tuple.src),
+            Transport::IcmpOther { .. } => return Err(DropReason::IcmpNotTracked.into()),
+        }
+        // 5
+        let Some(hit) = self.find(&tuple) else { return self.open_flow(packet, &from, &tuple) };
+        if side::leg_in_of(&hit.meta, hit.direction) != leg_in(self.ingress) {
+            return Err(DropReason::WrongIngress.into());
+        }
+        match self.shared.rules.check(self.now, hit.meta.session) {
+            Ok(()) => self.continue_flow(packet, &hit),
+            Err(dead) => self.revive(packet, &from, &tuple, &hit, dead),
+        }
+    }
+
+    /// The next packet of a live flow.
+    #[inline]
+    fn continue_flow(&mut self, packet: &mut PacketMut<'_>, hit: &Hit<A>) -> Result<Passed, Stop> {
+        let leg = side::leg_out_of(&hit.meta, hit.direction);
+        let fragment_to = self.check_hop(packet, leg)?;
+        // 7
+        let step = if let Transport::Tcp(tcp) = packet.transport() {
+            self.side.flows.tcp(self.tick, hit.id, hit.direction, &Segment::from(tcp))
+        } else {
+            self.side.flows.datagram(self.tick, hit.id, hit.direction)
+        };
+        self.note(hit.meta.session, step)?;
+        self.side.flows.count(hit.id, hit.direction, packet.total_len() as u32);
+        let Hit { direction, meta, to, .. } = *hit;
+        self.send_on(packet, &Onward { session: meta.session, direction, to, leg, fragment_to })
+    }
+
+    /// The first packet of a flow.
+    #[cold]
+    fn open_flow(
+        &mut self,
+        packet: &mut PacketMut<'_>,
+        from: &SourceChecked<A>,
+        tuple: &Tuple<A>,
+    ) -> Result<Passed, Stop> {
+        // 6
+        let admission = match self.look().admit(packet, from, tuple) {
+            Ok(admission) => admission,
+            Err(_) if self.is_ping_to_us(packet, tuple) => return self.answer_ping(packet),
+            Err(stop) => return Err(stop),
+        };
+        let fragment_to = self.check_hop(packet, admission.leg)?;
+        let (id, to) = self.insert(tuple, &admission)?;
+        self.side.flows.count(id, Direction::Original, packet.total_len() as u32);
+        let onward = Onward {
+            session: admission.session,
+            direction: Direction::Original,
+            to,
+            leg: admission.leg,
+            fragment_to,
+        };
+        self.send_on(packet, &onward)
+    }
+
+    /// A packet of a flow whose session has ended. The flow goes; a sender who has got a new session goes on.
+    #[cold]
+    fn revive(
+        &mut self,
+        packet: &mut PacketMut<'_>,
+        from: &SourceChecked<A>,
+        tuple: &Tuple<A>,
+        hit: &Hit<A>,
+        dead: Dead,
+    ) -> Result<Passed, Stop> {
+        let was_reset = self.bury(hit.id);
+        match hit.direction {
+            Direction::Original => {
+                self.open_flow(packet, from, tuple).map_err(|stop| stop.after_end(dead, was_reset))
+            }
+            Direction::Reply => Err(Stop::ended(dead, was_reset)),
+        }
+    }
+
+    /// 8 and 9: the packet passes.
+    #[inline]
+    fn send_on(&mut self, packet: &mut PacketMut<'_>, onward: &Onward<A>) -> Result<Passed, Stop> {
+        let identification = self.identification(packet, &onward.to);
+        if let Some(piece) = packet.piece() {
+            self.decide_pieces(packet, piece, onward, identification)?;
+        }
+        let is_translated = rewrite(packet, &ends_of(&onward.to), identification);
+        debug_assert!(is_translated, "tuples are of the packet's version");
+        self.clamp_mss(packet, onward.leg);
+        self.shared.rules.count(self.now, onward.session, onward.direction, packet.total_len());
+        Ok(Passed::Forward(Forward {
+            egress: egress_of(onward.leg),
+            len: packet.total_len(),
+            fragment_to: onward.fragment_to,
+        }))
+    }
+
+    /// The flow of a packet: that of the packet before, compared without hashing, or the one in the table.
+    #[inline]
+    fn find(&mut self, tuple: &Tuple<A>) -> Option<Hit<A>> {
+        let previous = self.side.previous.filter(|(id, way)| self.side.flows.is_of(*id, *way, tuple));
+        let (id, direction) = match previous {
+            Some(previous) => previous,
+            None => self.side.flows.lookup(tuple)?,
+        };
+        self.side.previous = Some((id, direction));
+        let flow = self.side.flows.flow(id)?;
+        Some(Hit { id, direction, meta: flow.meta(), to: flow.outgoing(direction) })
+    }
+
+    /// Whether the packet may go on by this leg, and into pieces of which length (TTL-1, MTU-1, MTU-2).
+    #[inline]
+    fn check_hop(&self, packet: &PacketMut<'_>, leg: Leg) -> Result<Option<u16>, Stop> {
+        if packet.hop_limit() <= 1 {
+            return Err(DropReason::HopLimitReached.into());
+        }
+        let mtu_bytes = self.shared.settings.mtu_bytes(egress_of(leg));
+        let len = match self.offload {
+            Offload::None => packet.total_len(),
+            Offload::Segments { payload_bytes } => {
+                packet.total_len().min(packet.headers_len() + usize::from(payload_bytes))
+            }
+        };
+        match len > usize::from(mtu_bytes) {
+            false => Ok(None),
+            true if packet.dont_fragment() || self.offload != Offload::None => {
+                Err(Stop::TooBig { mtu_bytes })
+            }
+            true => Ok(Some(mtu_bytes)),
+        }
+    }
+
+    /// Accounts for what a packet did to its flow.
+    #[inline]
+    fn note(&mut self, session: SessionRef, step: Option<Step>) -> Result<(), Stop> {
+        let Some(step) = step else { return Err(DropReason::TcpInvalid.into()) };
+        if step.from != step.to
+            && let Some((used, _)) = self.shared.rules.used_mut(session)
+        {
+            used.changed(step.from, step.to);
+        }
+        match step.verdict {
+            TcpVerdict::Accept | TcpVerdict::AcceptNoStateChange => Ok(()),
+            TcpVerdict::Invalid(invalid) => Err(reason_of(invalid).into()),
+        }
+    }
+
+    /// Never more than fits through any leg of ours: whichever way the flow turns out to be asymmetric (MTU-4).
+    #[inline]
+    fn clamp_mss(&self, packet: &mut PacketMut<'_>, leg: Leg) {
+        if let Transport::Tcp(tcp) = packet.transport()
+            && tcp.flags.syn()
+        {
+            let settings = &self.shared.settings;
+            let here = settings.mtu_bytes(egress_of(leg_in(self.ingress)));
+            packet.clamp_mss(mss_for_mtu(A::VERSION, here.min(settings.mtu_bytes(egress_of(leg)))));
+        }
+    }
+
+    /// A new identification for a datagram that leaves from an address that others leave from, too (MAP-11).
+    #[inline]
+    fn identification(&mut self, packet: &PacketMut<'_>, to: &Tuple<A>) -> Option<u16> {
+        let is_shared = A::VERSION == Version::V4 && packet.needs_identification();
+        if !is_shared || self.side.ours.is_neither(to.src) {
+            return None;
+        }
+        Some(self.shared.identifications.next(to.src.into(), to.dst.into()))
+    }
+}
+
+impl Shared {
+    fn new(config: NodeConfig, random: &mut ChaCha12Rng) -> Shared {
+        let mut key = [0; 16];
+        random.fill_bytes(&mut key);
+        Shared {
+            rules: Rules::new(config.sessions_max, &key),
+            pools: BTreeMap::new(),
+            fragments: Fragments::new(FragmentLimits::default()),
+            limits: Limits::new(seed(random)),
+            identifications: Identifications::new(seed(random)),
+            outbox: Outbox::default(),
+            counters: Counters::default(),
+            settings: Settings {
+                tunnel_mtu_bytes: config.tunnel_mtu_bytes,
+                tun_mtu_bytes: config.tun_mtu_bytes,
+                tun_clients: config.tun_clients,
+                refusal: config.refusal,
+            },
+        }
+    }
+}
+
+impl Settings {
+    fn has_tun(&self) -> bool {
+        self.tun_mtu_bytes.is_some()
+    }
+
+    #[inline]
+    fn mtu_bytes(&self, egress: Egress) -> u16 {
+        match egress {
+            Egress::Peer(_) => self.tunnel_mtu_bytes,
+            Egress::Tun => self.tun_mtu_bytes.unwrap_or(self.tunnel_mtu_bytes),
+        }
+    }
+
+    fn is_tun_client(&self, source: IpAddr) -> bool {
+        self.tun_clients.iter().any(|prefix| prefix.contains(&source))
+    }
+}
+
+/// Translates a packet and takes a hop off it. Says whether it is of the ends' IP version.
+#[inline]
+fn rewrite(packet: &mut PacketMut<'_>, to: &crate::packet::Ends, identification: Option<u16>) -> bool {
+    let is_translated = packet.ends() == *to || packet.translate(to).is_ok();
+    if let Some(identification) = identification {
+        packet.set_identification(u32::from(identification));
+    }
+    is_translated && packet.decrement_hop_limit().is_ok()
+}
+
+fn reason_of(invalid: InvalidTcp) -> DropReason {
+    match invalid {
+        InvalidTcp::NotOpening => DropReason::TcpNotOpening,
+        InvalidTcp::Flags | InvalidTcp::OutOfTurn => DropReason::TcpInvalid,
+        InvalidTcp::BeyondWindow
+        | InvalidTcp::BeforeWindow
+        | InvalidTcp::AckBeyondSent
+        | InvalidTcp::AckTooOld => DropReason::TcpOutsideWindow,
+        InvalidTcp::ResetOutsideWindow => DropReason::TcpResetOutsideWindow,
+    }
+}
+
+/// Whether a packet asks for an echo.
+fn is_ping(packet: &PacketMut<'_>) -> bool {
+    matches!(packet.transport(), Transport::IcmpEcho { echo: Echo::Request, .. })
+}
+
+fn seed(random: &mut ChaCha12Rng) -> [u8; 32] {
+    let mut seed = [0; 32];
+    random.fill_bytes(&mut seed);
+    seed
+}

@@ -241,6 +241,16 @@ impl<A: Address> FlowTable<A> {
         u32::try_from(ahead).ok().map(|ahead| FlowId(from + ahead))
     }
 
+    /// How many flow numbers have ever been in use at the same time: all flows are numbered below.
+    pub fn numbers(&self) -> u32 {
+        self.hot.len() as u32
+    }
+
+    /// The flow of this number, or `None` if there is none now. Constant time, for walks with a budget.
+    pub fn id(&self, number: u32) -> Option<FlowId> {
+        Some(FlowId(number)).filter(|id| self.is_used(*id))
+    }
+
     /// All flows, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow<'_, A>)> {
         let ids = (0_u32..).map(FlowId);

@@ -1,0 +1,229 @@
+//! Which session allows a packet. Access policy writes here, the data path reads here; they meet nowhere else.
+//!
+//! Not a general classifier, on purpose: a source has few sessions, and a session has few destinations.
+//!
+//! ```text
+//! (ingress, source) --hash--> subject --> its sessions --> destinations, sorted
+//!                                    \--(address, protocol, port), hash--> session with that single destination
+//! ```
+//!
+//! A session stands in a *slot*. The slot counts generations, and a flow remembers the one it was opened in: closing a
+//! session is one increment, and all its flows are dead (FLT-7, P2). Nothing here grows by packets.
+
+mod destinations;
+mod leases;
+mod rule;
+mod slots;
+mod snapshot;
+mod subjects;
+
+use core::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+use wg_proto::{Instant, PeerIndex};
+
+pub(crate) use destinations::{Action, Selected};
+pub use rule::{
+    Applied, ApplyError, Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleError, RuleSnapshot,
+    SessionId, SnatPool, Subject,
+};
+pub(crate) use slots::{Dead, Session};
+
+use crate::datapath::SourceChecked;
+use crate::flow::{Direction, SessionRef, SessionUse, Standing};
+use crate::nat::Snat;
+use crate::packet::Protocol;
+use crate::verdict::Refusal;
+use leases::Leases;
+use slots::Slots;
+use subjects::Subjects;
+
+/// All sessions of a node. At most `sessions_max`; one more is refused.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    slots: Slots,
+    subjects: Subjects,
+    leases: Leases,
+}
+
+/// The rule that allows a packet to open a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match<A> {
+    pub(crate) session: SessionRef,
+    pub(crate) snat: Snat,
+    pub(crate) action: Action<A>,
+}
+
+/// No rule allows a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoMatch {
+    /// Set if a rule would, but its lease has lapsed.
+    pub(crate) lapsed: bool,
+    /// How the sender's sessions want it refused; `None`: it has none.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Rules {
+    pub(crate) fn new(sessions_max: u32, key: &[u8; 16]) -> Rules {
+        let hasher = SipHasher13::new_with_key(key);
+        Rules {
+            slots: Slots::new(sessions_max, hasher),
+            subjects: Subjects::new(sessions_max, hasher),
+            leases: Leases::default(),
+        }
+    }
+
+    /// Opens a session. Costs a few hash operations and, with a lease, one ordered insertion.
+    pub(crate) fn open(&mut self, session: Session) -> Result<SessionRef, RuleError> {
+        let (subject, deny, deadline) = (session.subject, session.deny, session.deadline);
+        let opened = self.slots.open(session)?;
+        self.subjects.add(&subject, deny, opened.slot, &mut self.slots);
+        self.leases.set(deadline, opened.slot);
+        Ok(opened)
+    }
+
+    /// Closes a session: its flows are dead. `None` if there is none of this number.
+    pub(crate) fn close(&mut self, id: SessionId) -> Option<SessionRef> {
+        let slot = self.slots.find(id)?;
+        self.subjects.remove(slot, &mut self.slots);
+        self.leases.clear(self.slots.session(slot)?.deadline, slot);
+        self.slots.close(slot)
+    }
+
+    /// Gives a session a new lease. Flows of a lease that has lapsed meanwhile stay dead. Says whether there is such a
+    /// session.
+    pub(crate) fn renew(&mut self, now: Instant, id: SessionId, lease: Option<Instant>) -> bool {
+        let Some(slot) = self.slots.find(id) else { return false };
+        if self.slots.has_lapsed(now, slot) {
+            self.slots.end_flows(slot);
+        }
+        if let Some(session) = self.slots.session_mut(slot) {
+            self.leases.clear(session.deadline, slot);
+            session.deadline = lease.unwrap_or(FOREVER);
+            self.leases.set(session.deadline, slot);
+            let deadline = session.deadline;
+            self.slots.set_deadline(slot, deadline);
+        }
+        true
+    }
+
+    /// Sets the lease of the node itself, without which no session is alive.
+    pub(crate) fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
+        if self.slots.has_node_lapsed(now) {
+            self.slots.end_all_flows();
+        }
+        self.slots.set_node_deadline(lease.unwrap_or(FOREVER));
+    }
+
+    /// The rule that allows a flow to this destination. The first in this order: sessions of exactly this ingress and
+    /// source, of this source from anywhere, of wider sources in the order they were opened.
+    pub(crate) fn classify<A: Selected + Into<IpAddr>>(
+        &self,
+        now: Instant,
+        from: &SourceChecked<A>,
+        destination: A,
+        protocol: Protocol,
+        port: u16,
+    ) -> Result<Match<A>, NoMatch> {
+        let mut none = NoMatch { lapsed: false, refusal: None };
+        for subject in self.subjects.of(from.ingress(), from.source().into()) {
+            none.refusal = none.refusal.or(Some(subject.deny()));
+            let slots = self.subjects.sessions(subject, destination, protocol, port, &self.slots);
+            for slot in slots {
+                let Some(action) = self.slots.find_action(slot, destination, protocol, port) else {
+                    continue;
+                };
+                if self.slots.has_lapsed(now, slot) {
+                    none.lapsed = true;
+                    continue;
+                }
+                let (session, snat) = self.slots.reference(slot);
+                return Ok(Match { session, snat, action: *action });
+            }
+        }
+        Err(none)
+    }
+
+    /// Whether a flow's session is alive: generation and leases, compared for each packet (P2, FLT-8).
+    #[inline]
+    pub(crate) fn check(&self, now: Instant, session: SessionRef) -> Result<(), Dead> {
+        self.slots.check(now, session)
+    }
+
+    /// How the session wants refused what it does not allow.
+    pub(crate) fn refusal_of(&self, session: SessionRef) -> Refusal {
+        self.slots.session(session.slot).map_or(Refusal::default(), |session| session.deny)
+    }
+
+    /// Counts a forwarded packet.
+    #[inline]
+    pub(crate) fn count(&mut self, now: Instant, session: SessionRef, direction: Direction, bytes: usize) {
+        self.slots.count(now, session.slot, direction, bytes);
+    }
+
+    /// What the session uses and may use, as long as it is the one meant.
+    pub(crate) fn used_mut(&mut self, session: SessionRef) -> Option<(&mut SessionUse, crate::flow::Caps)> {
+        self.slots.used_mut(session)
+    }
+
+    /// What the flow table may do with a flow of this session when it is full (CAP).
+    pub(crate) fn standing(&self, session: SessionRef, flows_max: u32) -> Standing {
+        self.slots.standing(session, flows_max)
+    }
+
+    /// The session of this number in the slot's present generation.
+    pub(crate) fn id_of(&self, session: SessionRef) -> Option<SessionId> {
+        self.slots.id_of(session)
+    }
+
+    /// All sessions, in the order of their slots.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
+        self.slots.iter()
+    }
+
+    /// Sessions that come from this peer or leave to it.
+    pub(crate) fn sessions_of_peer(&self, peer: PeerIndex) -> alloc::vec::Vec<SessionId> {
+        self.slots.of_peer(peer)
+    }
+
+    /// When the next lease lapses.
+    pub(crate) fn next_lapse(&self) -> Option<Instant> {
+        self.leases.next()
+    }
+
+    /// The next session whose lease has lapsed. Its flows are dead from now on, even if the lease is renewed.
+    pub(crate) fn pop_lapsed(&mut self, now: Instant) -> Option<SessionId> {
+        let slot = self.leases.pop(now)?;
+        self.slots.end_flows(slot);
+        self.slots.session(slot).map(|session| session.id)
+    }
+}
+
+/// A session and what it has carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionView {
+    /// Which session.
+    pub id: SessionId,
+    /// Who may send.
+    pub subject: Subject,
+    /// When it ends by itself.
+    pub lease: Option<Instant>,
+    /// Flows it holds now.
+    pub flows: u32,
+    /// External ports it holds now.
+    pub ports: u32,
+    /// Packets from the subject and to it.
+    pub packets: [u64; 2],
+    /// Bytes in them.
+    pub bytes: [u64; 2],
+    /// When the last of them passed.
+    pub last_packet: Option<Instant>,
+}
+
+/// A deadline that never comes.
+pub(crate) const FOREVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// Bytes of memory that one session of `destinations` destinations takes.
+pub(crate) const fn session_bytes(destinations: usize) -> usize {
+    slots::SLOT_BYTES + subjects::SUBJECT_BYTES + destinations * destinations::DESTINATION_BYTES
+}

@@ -1,0 +1,351 @@
+//! Session slots: generation, lease and counters in one cache line that every packet touches, the rest beside it.
+
+use alloc::vec::Vec;
+use core::net::Ipv6Addr;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use wg_proto::{Instant, PeerIndex};
+
+use super::destinations::{Action, Destinations, Exact, Selected};
+use super::rule::{EgressChoice, IngressMatch, Rule, RuleError, SessionId, Subject};
+use super::{FOREVER, SessionView};
+use crate::flow::{Caps, Direction, SessionRef, SessionUse, Standing};
+use crate::nat::Snat;
+use crate::packet::{Protocol, Version};
+use crate::verdict::Refusal;
+
+/// A rule, compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(super) subject: Subject,
+    pub(super) deny: Refusal,
+    pub(super) deadline: Instant,
+    pub(super) snat: Snat,
+    caps: Caps,
+    destinations: Destinations,
+}
+
+/// Why a flow's session does not carry it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dead {
+    Closed,
+    Lapsed,
+}
+
+/// What every packet of a session touches.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Pulse {
+    generation: u64,
+    deadline: Instant,
+    packets: [u64; 2],
+    bytes: [u64; 2],
+    last_packet: Instant,
+}
+
+/// A session and its place among its subject's.
+#[derive(Debug)]
+pub(super) struct Record {
+    session: Session,
+    used: SessionUse,
+    /// Who it belongs to, and how it is found there.
+    pub(super) place: Place,
+}
+
+/// Where a subject keeps a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) subject: u32,
+    pub(super) listing: Listing,
+}
+
+/// How a subject finds a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// In the list of its sessions; the next one there.
+    Listed { next: Option<u32> },
+    /// By the hash of its single destination.
+    Hashed,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    pulses: Vec<Pulse>,
+    records: Vec<Option<Record>>,
+    free: Vec<u32>,
+    by_id: HashTable<u32>,
+    hasher: SipHasher13,
+    sessions_max: u32,
+    node_deadline: Instant,
+}
+
+/// Memory of a slot: pulse, record, its places in the list of free ones and in the table of numbers.
+pub(super) const SLOT_BYTES: usize = size_of::<Pulse>() + size_of::<Option<Record>>() + 16;
+
+impl Session {
+    /// Compiles a rule.
+    pub(crate) fn new(rule: &Rule) -> Result<Session, RuleError> {
+        let version = if rule.subject.source.addr().is_ipv4() { Version::V4 } else { Version::V6 };
+        Ok(Session {
+            id: rule.id,
+            subject: Subject { source: rule.subject.source.trunc(), ..rule.subject },
+            deny: rule.deny,
+            deadline: rule.lease.unwrap_or(FOREVER),
+            snat: rule.snat,
+            caps: rule.caps,
+            destinations: Destinations::new(version, &rule.destinations)?,
+        })
+    }
+
+    /// The peers it names.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerIndex> + '_ {
+        let subject = match self.subject.ingress {
+            IngressMatch::Peer(peer) => Some(peer),
+            IngressMatch::Tun | IngressMatch::Any => None,
+        };
+        let egresses = self.destinations.egresses().filter_map(|egress| match egress {
+            EgressChoice::Peer(peer) => Some(peer),
+            EgressChoice::Route | EgressChoice::Tun => None,
+        });
+        subject.into_iter().chain(egresses)
+    }
+
+    /// Whether it translates the source.
+    pub(crate) fn snat(&self) -> Snat {
+        self.snat
+    }
+
+    /// Whether both say the same, the lease aside.
+    pub(super) fn is_like(&self, other: &Session) -> bool {
+        self.id == other.id
+            && self.subject == other.subject
+            && self.deny == other.deny
+            && self.snat == other.snat
+            && self.caps == other.caps
+            && self.destinations == other.destinations
+    }
+}
+
+impl Slots {
+    pub(super) fn new(sessions_max: u32, hasher: SipHasher13) -> Slots {
+        let capacity = sessions_max as usize;
+        Slots {
+            pulses: Vec::with_capacity(capacity),
+            records: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+            by_id: HashTable::with_capacity(capacity),
+            hasher,
+            sessions_max,
+            node_deadline: FOREVER,
+        }
+    }
+
+    pub(super) fn sessions_used(&self) -> u32 {
+        self.by_id.len() as u32
+    }
+
+    pub(super) fn sessions_max(&self) -> u32 {
+        self.sessions_max
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.records.iter().flatten().map(|record| record.session.id)
+    }
+
+    /// Stores a session; the caller gives it its place.
+    pub(super) fn open(&mut self, session: Session) -> Result<SessionRef, RuleError> {
+        if self.find(session.id).is_some() {
+            return Err(RuleError::Duplicate);
+        }
+        if self.sessions_used() >= self.sessions_max {
+            return Err(RuleError::TooManySessions);
+        }
+        let slot = self.take_slot();
+        let pulse = &mut self.pulses[slot as usize];
+        *pulse = Pulse { deadline: session.deadline, ..Pulse::new(pulse.generation) };
+        let (hash, generation) = (hash_id(&self.hasher, session.id), pulse.generation);
+        let place = Place { subject: u32::MAX, listing: Listing::Hashed };
+        self.records[slot as usize] = Some(Record { session, used: SessionUse::default(), place });
+        let (records, hasher) = (&self.records, &self.hasher);
+        self.by_id.insert_unique(hash, slot, |slot| hash_slot(records, hasher, *slot));
+        Ok(SessionRef { slot, generation })
+    }
+
+    /// Empties a slot. Its flows are dead.
+    pub(super) fn close(&mut self, slot: u32) -> Option<SessionRef> {
+        let record = self.records[slot as usize].take()?;
+        if let Ok(entry) =
+            self.by_id.find_entry(hash_id(&self.hasher, record.session.id), |other| *other == slot)
+        {
+            entry.remove();
+        }
+        let pulse = &mut self.pulses[slot as usize];
+        let closed = SessionRef { slot, generation: pulse.generation };
+        pulse.generation += 1;
+        self.free.push(slot);
+        Some(closed)
+    }
+
+    pub(super) fn find(&self, id: SessionId) -> Option<u32> {
+        let is_it =
+            |slot: &u32| self.records[*slot as usize].as_ref().is_some_and(|record| record.session.id == id);
+        self.by_id.find(hash_id(&self.hasher, id), is_it).copied()
+    }
+
+    pub(super) fn session(&self, slot: u32) -> Option<&Session> {
+        self.record(slot).map(|record| &record.session)
+    }
+
+    pub(super) fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.records[slot as usize].as_mut().map(|record| &mut record.session)
+    }
+
+    pub(super) fn record(&self, slot: u32) -> Option<&Record> {
+        self.records[slot as usize].as_ref()
+    }
+
+    pub(super) fn place_mut(&mut self, slot: u32) -> Option<&mut Place> {
+        self.records[slot as usize].as_mut().map(|record| &mut record.place)
+    }
+
+    pub(super) fn exact(&self, slot: u32) -> Option<Exact> {
+        self.session(slot)?.destinations.exact()
+    }
+
+    /// What the session in this slot does with such a packet.
+    #[inline]
+    pub(super) fn find_action<A: Selected>(
+        &self,
+        slot: u32,
+        destination: A,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<&Action<A>> {
+        A::of(&self.session(slot)?.destinations)?.find(destination, protocol, port)
+    }
+
+    /// The session in an occupied slot, and whether it translates the source.
+    pub(super) fn reference(&self, slot: u32) -> (SessionRef, Snat) {
+        let generation = self.pulses[slot as usize].generation;
+        let snat = self.session(slot).map_or(Snat::Off, |session| session.snat);
+        (SessionRef { slot, generation }, snat)
+    }
+
+    #[inline]
+    pub(super) fn check(&self, now: Instant, session: SessionRef) -> Result<(), Dead> {
+        let pulse = &self.pulses[session.slot as usize];
+        if pulse.generation != session.generation {
+            Err(Dead::Closed)
+        } else if now >= pulse.deadline.min(self.node_deadline) {
+            Err(Dead::Lapsed)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    pub(super) fn count(&mut self, now: Instant, slot: u32, direction: Direction, bytes: usize) {
+        let pulse = &mut self.pulses[slot as usize];
+        pulse.packets[direction.index()] += 1;
+        pulse.bytes[direction.index()] += bytes as u64;
+        pulse.last_packet = now;
+    }
+
+    pub(super) fn used_mut(&mut self, session: SessionRef) -> Option<(&mut SessionUse, Caps)> {
+        let generation = self.pulses[session.slot as usize].generation;
+        let record = self.records[session.slot as usize].as_mut()?;
+        (generation == session.generation).then_some((&mut record.used, record.session.caps))
+    }
+
+    pub(super) fn standing(&self, session: SessionRef, flows_max: u32) -> Standing {
+        let is_present = self.pulses[session.slot as usize].generation == session.generation;
+        match self.record(session.slot).filter(|_| is_present) {
+            None => Standing::Dead,
+            Some(record) if record.used.is_over_share(flows_max, self.sessions_used()) => Standing::OverShare,
+            Some(_) => Standing::WithinShare,
+        }
+    }
+
+    pub(super) fn id_of(&self, session: SessionRef) -> Option<SessionId> {
+        let is_present = self.pulses.get(session.slot as usize)?.generation == session.generation;
+        self.session(session.slot).filter(|_| is_present).map(|session| session.id)
+    }
+
+    pub(super) fn of_peer(&self, peer: PeerIndex) -> Vec<SessionId> {
+        let sessions = self.records.iter().flatten().map(|record| &record.session);
+        sessions.filter(|session| session.peers().any(|it| it == peer)).map(|session| session.id).collect()
+    }
+
+    /// Whether the session in this slot, or the node, has no lease any more.
+    pub(super) fn has_lapsed(&self, now: Instant, slot: u32) -> bool {
+        now >= self.pulses[slot as usize].deadline.min(self.node_deadline)
+    }
+
+    pub(super) fn has_node_lapsed(&self, now: Instant) -> bool {
+        now >= self.node_deadline
+    }
+
+    pub(super) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
+        self.pulses[slot as usize].deadline = deadline;
+    }
+
+    pub(super) fn set_node_deadline(&mut self, deadline: Instant) {
+        self.node_deadline = deadline;
+    }
+
+    /// Starts a new generation in an occupied slot: the flows so far are dead, the session goes on.
+    pub(super) fn end_flows(&mut self, slot: u32) {
+        self.pulses[slot as usize].generation += 1;
+        if let Some(record) = &mut self.records[slot as usize] {
+            record.used = SessionUse::default();
+        }
+    }
+
+    pub(super) fn end_all_flows(&mut self) {
+        (0..self.pulses.len() as u32).for_each(|slot| self.end_flows(slot));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = SessionView> + '_ {
+        self.records.iter().zip(&self.pulses).filter_map(|(record, pulse)| {
+            let record = record.as_ref()?;
+            Some(SessionView {
+                id: record.session.id,
+                subject: record.session.subject,
+                lease: Some(record.session.deadline).filter(|deadline| *deadline != FOREVER),
+                flows: record.used.flows_used(),
+                ports: record.used.ports_used(),
+                packets: pulse.packets,
+                bytes: pulse.bytes,
+                last_packet: Some(pulse.last_packet).filter(|_| pulse.packets != [0, 0]),
+            })
+        })
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.pulses.push(Pulse::new(0));
+            self.records.push(None);
+            (self.pulses.len() - 1) as u32
+        })
+    }
+}
+
+impl Pulse {
+    const fn new(generation: u64) -> Pulse {
+        let never = Instant::from_nanos(0);
+        Pulse { generation, deadline: FOREVER, packets: [0; 2], bytes: [0; 2], last_packet: never }
+    }
+}
+
+fn hash_id(hasher: &SipHasher13, id: SessionId) -> u64 {
+    hasher.hash(&id.0.to_ne_bytes())
+}
+
+fn hash_slot(records: &[Option<Record>], hasher: &SipHasher13, slot: u32) -> u64 {
+    let record = records[slot as usize].as_ref().expect("only occupied slots stand in the table");
+    hash_id(hasher, record.session.id)
+}
+
+const _: () = assert!(size_of::<Pulse>() == 64 && size_of::<Ipv6Addr>() == 16);
