@@ -11,11 +11,10 @@ use clap::Args;
 use sluice_lab::services::{Direction, Dns, Nginx};
 use sluice_lab::sluice::Dial;
 use sluice_lab::topology::{Chain, ChainConfig, Spot};
-use sluice_lab::{Lab, probe};
+use sluice_lab::{Lab, probe, requirements};
 
 use crate::cargo::{cargo, target};
 use crate::run::{Log, logged};
-use crate::setup;
 
 const PICTURE: &str = "
     client (wireguard-go, curl, ssh, dig, iperf3, traceroute)
@@ -40,7 +39,10 @@ pub(crate) struct Arguments {
 
 /// Builds, shows, cleans up.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
-    setup::prepare_lab()?;
+    let missing = requirements::missing();
+    if !missing.is_empty() {
+        bail!("this machine lacks what the lab needs:\n  - {}", missing.join("\n  - "));
+    }
     build()?;
     println!("{PICTURE}");
     let stop = Arc::new(AtomicBool::new(false));

@@ -195,7 +195,7 @@ pub(super) fn release<A: Family>(
 fn opening(packet: &PacketMut<'_>) -> Result<Opening, DropReason> {
     match packet.transport() {
         Transport::Tcp(tcp) => {
-            TcpTrack::open(&Segment::from(tcp), false).map(Opening::Tcp).map_err(reason_of)
+            TcpTrack::open(&Segment::from(&tcp), false).map(Opening::Tcp).map_err(reason_of)
         }
         Transport::Udp
         | Transport::IcmpEcho { .. }

@@ -170,7 +170,7 @@ impl<A: Family> Road<'_, A> {
         // 2
         let tuple = tuple_of::<A>(packet);
         let from = source_check::check(self.device, &self.side.ours, self.ingress, (tuple.src, tuple.dst))?;
-        match *packet.transport() {
+        match packet.transport() {
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpEcho { .. } | Transport::Other => {}
             // 3
             Transport::IcmpError(error) => return self.icmp_error(packet, error),
@@ -196,7 +196,7 @@ impl<A: Family> Road<'_, A> {
         let fragment_to = self.check_hop(packet, leg)?;
         // 7
         let step = if let Transport::Tcp(tcp) = packet.transport() {
-            self.side.flows.tcp(self.tick, hit.id, hit.direction, &Segment::from(tcp))
+            self.side.flows.tcp(self.tick, hit.id, hit.direction, &Segment::from(&tcp))
         } else {
             self.side.flows.datagram(self.tick, hit.id, hit.direction)
         };

@@ -26,7 +26,7 @@ pub(super) struct Chain {
     /// What the last header says comes next.
     pub(super) protocol: Protocol,
     /// Where that is.
-    pub(super) transport_at: usize,
+    pub(super) upper_at: usize,
     pub(super) fragment: Option<FragmentHeader>,
 }
 
@@ -65,8 +65,22 @@ impl FragmentHeader {
 /// Walks the chain of `packet`, which starts with a whole IPv6 header and ends where the packet does.
 #[inline]
 pub(super) fn walk(packet: &[u8]) -> Result<Chain, ParseError> {
-    let next = packet[ipv6::NEXT_HEADER_AT];
-    let mut walk = Walk { packet, next, at: ipv6::HEADER_BYTES, fragment: None };
+    let (next, at) = (packet[ipv6::NEXT_HEADER_AT], ipv6::HEADER_BYTES);
+    if !is_extension(next) {
+        return Ok(Chain { protocol: Protocol(next), upper_at: at, fragment: None });
+    }
+    walk_extensions(Walk { packet, next, at, fragment: None })
+}
+
+/// Whether a header with this number is one that we walk.
+#[inline]
+fn is_extension(number: u8) -> bool {
+    matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
+}
+
+/// Apart from `walk`, because hardly any packet has extension headers.
+#[cold]
+fn walk_extensions(mut walk: Walk<'_>) -> Result<Chain, ParseError> {
     for walked in 0..=HEADERS_MAX {
         if !walk.is_at_extension() {
             return Ok(walk.into_chain());
@@ -89,11 +103,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Whether a header that we walk comes next. Behind a later piece's fragment header nothing does.
-    #[inline]
     fn is_at_extension(&self) -> bool {
-        let known =
-            matches!(self.next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS);
-        known && self.fragment.is_none_or(|fragment| fragment.offset == 0)
+        is_extension(self.next) && self.fragment.is_none_or(|fragment| fragment.offset == 0)
     }
 
     /// Goes over one header, having checked it.
@@ -138,7 +149,7 @@ impl<'a> Walk<'a> {
     }
 
     fn into_chain(self) -> Chain {
-        Chain { protocol: Protocol(self.next), transport_at: self.at, fragment: self.fragment }
+        Chain { protocol: Protocol(self.next), upper_at: self.at, fragment: self.fragment }
     }
 }
 

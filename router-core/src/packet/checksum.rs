@@ -12,14 +12,19 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds `bytes`, which start at an even place of the summed message; an odd last byte is padded with zero.
     #[must_use]
+    #[inline]
     pub fn bytes(mut self, bytes: &[u8]) -> Sum {
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
             self.0 += u64::from(u32::from_be_bytes(*word));
         }
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        self.0 += u64::from(u32::from_be_bytes(last));
+        self.0 += match *rest {
+            [] => 0,
+            [a] => u64::from(u32::from_be_bytes([a, 0, 0, 0])),
+            [a, b] => u64::from(u32::from_be_bytes([a, b, 0, 0])),
+            [a, b, c] => u64::from(u32::from_be_bytes([a, b, c, 0])),
+            _ => unreachable!("fewer bytes are left than a word has"),
+        };
         self
     }
 
@@ -44,6 +49,7 @@ impl Sum {
     }
 
     /// The folded sum: 0xFFFF over a message that holds its own correct checksum.
+    #[inline]
     pub fn folded(self) -> u16 {
         fold(self.0)
     }
@@ -54,6 +60,7 @@ impl Sum {
     }
 
     /// Whether the sum is that of a message with its own correct checksum in it.
+    #[inline]
     pub fn is_valid(self) -> bool {
         self.folded() == 0xffff
     }
@@ -107,15 +114,12 @@ impl Delta {
     }
 }
 
-/// Adds the carries back until 16 bits are left.
+/// Adds the halves with end-around carry until 16 bits are left. Adding a number to itself with its halves swapped
+/// leaves that sum, carry included, in the upper half.
 #[inline]
 fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The sum of the four 32-bit quarters; equal to the sum of the eight words, modulo 0xFFFF.

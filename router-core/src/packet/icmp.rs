@@ -88,16 +88,22 @@ pub(super) enum Message {
     Other,
 }
 
-/// Reads the header at the start of `icmp`.
+/// Checks that the header at the start of `icmp` is whole.
 #[inline]
-pub(super) fn parse(version: Version, icmp: &[u8]) -> Result<Message, ParseError> {
+pub(super) fn check(icmp: &[u8]) -> Result<(), ParseError> {
     if icmp.len() < HEADER_BYTES {
         return Err(ParseError::TooShort { layer: Layer::Icmp, need: HEADER_BYTES, have: icmp.len() });
     }
-    Ok(match version {
+    Ok(())
+}
+
+/// Reads the header at the start of `icmp`, which has been checked.
+#[inline]
+pub(super) fn read(version: Version, icmp: &[u8]) -> Message {
+    match version {
         Version::V4 => message_v4(icmp),
         Version::V6 => message_v6(icmp),
-    })
+    }
 }
 
 fn message_v4(icmp: &[u8]) -> Message {

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::address::{Addresses, Protocol, Version};
 use super::checksum::Sum;
 use super::error::{Layer, ParseError};
-use super::field::{array_at, u16_at};
+use super::field::{PARSED, array_at, u16_at};
 use super::fragment::{Datagram, Span};
 use super::network::{Fragment, Network};
 use super::tcp;
@@ -45,30 +45,33 @@ const OPTION_STRICT_SOURCE_ROUTE: u8 = 137;
 
 /// Reads the header at the start of `bytes`.
 ///
+/// Besides what it says, its packet's exact length comes back; what lies behind is not part of it (LEN).
 /// A wrong header checksum is refused: we are a router, and RFC 1812 section 5.2.2 has routers verify it.
-#[inline]
-pub(super) fn parse(bytes: &[u8]) -> Result<Network, ParseError> {
-    let too_short = |need| ParseError::TooShort { layer: Layer::Ipv4, need, have: bytes.len() };
-    let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(too_short(HEADER_BYTES))?;
+#[inline(always)]
+pub(super) fn parse(bytes: &[u8]) -> Result<(Network, usize), ParseError> {
+    let Some(fixed) = bytes.first_chunk::<HEADER_BYTES>() else {
+        return Err(too_short(HEADER_BYTES, bytes));
+    };
     let header_len = header_len(fixed);
     let len = usize::from(u16_at(fixed, TOTAL_LENGTH_AT));
     if header_len < HEADER_BYTES || len < header_len {
         return Err(ParseError::HeaderLength { layer: Layer::Ipv4, claimed: header_len });
     }
     if bytes.len() < len {
-        return Err(too_short(len));
+        return Err(too_short(len, bytes));
     }
-    if !header_checksum_is_valid(fixed, &bytes[HEADER_BYTES..header_len]) {
+    let sum = Sum::default().bytes(fixed);
+    if header_len > HEADER_BYTES {
+        check_options(sum, &bytes[HEADER_BYTES..header_len])?;
+    } else if !sum.is_valid() {
         return Err(ParseError::HeaderChecksum);
     }
-    check_options(&bytes[HEADER_BYTES..header_len])?;
-    Ok(Network {
-        version: Version::V4,
-        protocol: Protocol(fixed[PROTOCOL_AT]),
-        len,
-        transport_at: header_len,
-        fragment: fragment(fixed, header_len, len)?,
-    })
+    let fragment = match u16_at(fixed, FRAGMENT_AT) {
+        word if word & (MORE_FRAGMENTS | OFFSET_MASK) == 0 => None,
+        word => Some(read_fragment(fixed, word, header_len, len)?),
+    };
+    let protocol = Protocol(fixed[PROTOCOL_AT]);
+    Ok((Network { version: Version::V4, protocol, upper_at: header_len as u16, fragment }, len))
 }
 
 /// The header's length in bytes, as it claims.
@@ -79,23 +82,40 @@ pub(super) fn header_len(header: &[u8]) -> usize {
 
 /// The addresses in a header.
 #[inline]
-pub(super) fn addresses(header: &[u8]) -> Addresses {
+pub(super) fn addresses(packet: &[u8]) -> Addresses {
+    let header: &[u8; HEADER_BYTES] = packet.first_chunk().expect(PARSED);
     Addresses::V4 {
         source: Ipv4Addr::from(array_at::<4>(header, SOURCE_AT)),
         destination: Ipv4Addr::from(array_at::<4>(header, DESTINATION_AT)),
     }
 }
 
-/// Whether the checksum over the fixed header and its options is right.
-#[inline]
-pub(super) fn header_checksum_is_valid(fixed: &[u8; HEADER_BYTES], options: &[u8]) -> bool {
-    Sum::default().bytes(fixed).bytes(options).is_valid()
+/// The datagram that a packet with this header is a piece of.
+pub(super) fn datagram(header: &[u8], identification: u16) -> Datagram {
+    Datagram {
+        addresses: addresses(header),
+        identification: u32::from(identification),
+        protocol: header[PROTOCOL_AT],
+    }
 }
 
-/// Walks the options. Source routes are refused: the destination that the rules are asked about would not be the
+/// Whether the checksum of a header is right; `header` includes its options.
+pub(super) fn header_checksum_is_valid(header: &[u8]) -> bool {
+    Sum::default().bytes(header).is_valid()
+}
+
+#[cold]
+fn too_short(need: usize, bytes: &[u8]) -> ParseError {
+    ParseError::TooShort { layer: Layer::Ipv4, need, have: bytes.len() }
+}
+
+/// Checks the options and, with `sum` over the fixed header, the checksum. Source routes are refused: the destination that the rules are asked about would not be the
 /// one the packet ends at.
-#[inline]
-fn check_options(options: &[u8]) -> Result<(), ParseError> {
+#[cold]
+fn check_options(sum: Sum, options: &[u8]) -> Result<(), ParseError> {
+    if !sum.bytes(options).is_valid() {
+        return Err(ParseError::HeaderChecksum);
+    }
     let mut rest = options;
     while let len @ 1.. = option_len(rest)? {
         if matches!(rest[0], OPTION_LOOSE_SOURCE_ROUTE | OPTION_STRICT_SOURCE_ROUTE) {
@@ -116,25 +136,18 @@ pub(super) fn option_len(options: &[u8]) -> Result<usize, ParseError> {
     }
 }
 
-#[inline]
-fn fragment(
+#[cold]
+fn read_fragment(
     fixed: &[u8; HEADER_BYTES],
+    word: u16,
     header_len: usize,
     len: usize,
-) -> Result<Option<Fragment>, ParseError> {
-    let word = u16_at(fixed, FRAGMENT_AT);
-    if word & (MORE_FRAGMENTS | OFFSET_MASK) == 0 {
-        return Ok(None);
-    }
+) -> Result<Fragment, ParseError> {
     let (offset, more) = ((word & OFFSET_MASK) << 3, word & MORE_FRAGMENTS != 0);
     let span = Span::new(offset, len - header_len, more, header_len)?;
-    let datagram = Datagram {
-        addresses: addresses(fixed),
-        identification: u32::from(u16_at(fixed, IDENTIFICATION_AT)),
-        protocol: fixed[PROTOCOL_AT],
-    };
+    let datagram = datagram(fixed, u16_at(fixed, IDENTIFICATION_AT));
     check_offset(Protocol(fixed[PROTOCOL_AT]), span, datagram)?;
-    Ok(Some(Fragment { identification_at: IDENTIFICATION_AT, datagram, span }))
+    Ok(Fragment { identification_at: IDENTIFICATION_AT as u16, span })
 }
 
 /// FRG-2: of the protocols whose header we read, only TCP's is longer than the smallest offset.

@@ -1,7 +1,7 @@
 //! Clamping TCP's maximum segment size to what the path carries (MTU-4). Read first: RFC 9293 section 3.7.1, RFC 6691.
 
 use super::checksum::Delta;
-use super::field::{put_u16, u16_at};
+use super::field::{put_u16, u16_at, update_u16};
 use super::transport::Transport;
 use super::{PacketMut, Version, tcp};
 
@@ -23,21 +23,20 @@ impl PacketMut<'_> {
     /// packet changed.
     #[inline]
     pub fn clamp_mss(&mut self, mss_max: u16) -> bool {
-        let Transport::Tcp(segment) = &mut self.transport else { return false };
-        if segment.options.mss.is_none_or(|mss| mss <= mss_max) {
-            return false;
+        let Transport::Tcp(segment) = self.transport() else { return false };
+        let is_above = segment.options.mss.is_some_and(|mss| mss > mss_max);
+        if is_above {
+            self.put_mss(mss_max);
         }
-        segment.options.mss = Some(mss_max);
-        self.put_mss(mss_max);
-        true
+        is_above
     }
 
     fn put_mss(&mut self, mss: u16) {
-        let tcp = self.upper_mut();
+        let tcp = self.upper_bytes_mut();
         let at = tcp::mss_at(tcp).expect("the parser found an MSS option");
         let delta = replaced(at, u16_at(tcp, at), mss);
         put_u16(tcp, at, mss);
-        put_u16(tcp, tcp::CHECKSUM_AT, delta.apply(u16_at(tcp, tcp::CHECKSUM_AT)));
+        update_u16(tcp, tcp::CHECKSUM_AT, |sum| delta.apply(sum));
     }
 }
 

@@ -8,7 +8,7 @@ use super::address::{Addresses, Ends, Ports, Protocol, Version, VersionMismatch}
 use super::chain;
 use super::checksum::{Delta, Sum};
 use super::error::{Layer, ParseError};
-use super::field::{put_u16, put_u32, u16_at, u32_at};
+use super::field::{put_u16, put_u32, u16_at, u32_at, update_u16};
 use super::icmp::{self, Echo, IcmpError, Message};
 use super::ipv4::{self, FRAGMENT_AT, OFFSET_MASK, TOTAL_LENGTH_AT};
 use super::ipv6::{self, PAYLOAD_LENGTH_AT};
@@ -92,7 +92,7 @@ struct Place {
 struct Quoted {
     protocol: Protocol,
     transport: QuotedTransport,
-    transport_at: usize,
+    upper_at: usize,
     /// Length of the whole packet that is quoted in part.
     packet_len: usize,
 }
@@ -100,7 +100,7 @@ struct Quoted {
 impl<'a> PacketMut<'a> {
     /// Verifies this ICMP error and reads the packet it quotes.
     pub fn quote(&mut self) -> Result<QuoteMut<'_, 'a>, QuoteError> {
-        let Transport::IcmpError(error) = self.transport else { return Err(QuoteError::NotAnError) };
+        let Transport::IcmpError(error) = self.transport() else { return Err(QuoteError::NotAnError) };
         if self.network.fragment.is_some() {
             return Err(QuoteError::Fragmented);
         }
@@ -115,7 +115,7 @@ impl<'a> PacketMut<'a> {
 
     /// Whether the checksum of this ICMP message is right. Only of use for a whole packet.
     pub(super) fn icmp_checksum_is_valid(&self) -> bool {
-        let icmp = self.upper();
+        let icmp = self.upper_bytes();
         let sum = match self.network.version {
             Version::V4 => Sum::default(),
             Version::V6 => Sum::pseudo_header(&self.addresses(), Protocol::ICMPV6, icmp.len()),
@@ -125,8 +125,8 @@ impl<'a> PacketMut<'a> {
 
     /// Where the quote starts and how long it may be at most.
     fn find_quote(&self, error: IcmpError) -> Result<(usize, usize), QuoteError> {
-        let have = self.upper().len() - icmp::HEADER_BYTES;
-        let start = self.network.transport_at + icmp::HEADER_BYTES;
+        let have = self.upper_bytes().len() - icmp::HEADER_BYTES;
+        let start = self.network.upper_at() + icmp::HEADER_BYTES;
         match self.claimed_quote_len(error)? {
             0 => Ok((start, have)),
             claimed if claimed <= have => Ok((start, claimed)),
@@ -136,7 +136,7 @@ impl<'a> PacketMut<'a> {
 
     /// The quote's length by RFC 4884 section 4, in bytes; 0 where the message has no such field or leaves it empty.
     fn claimed_quote_len(&self, error: IcmpError) -> Result<usize, QuoteError> {
-        let icmp = self.upper();
+        let icmp = self.upper_bytes();
         let (v4, v6) = (usize::from(icmp[5]) * 4, usize::from(icmp[4]) * 8);
         Ok(match (error, self.network.version) {
             (IcmpError::Unreachable { .. } | IcmpError::TimeExceeded { .. }, Version::V6) => v6,
@@ -166,7 +166,7 @@ impl QuoteMut<'_, '_> {
 
     /// Ports of the quoted packet, as [`PacketMut::ports`] gives them.
     pub fn ports(&self) -> Ports {
-        let upper = &self.bytes()[self.quoted.transport_at..];
+        let upper = &self.bytes()[self.quoted.upper_at..];
         match self.quoted.transport {
             QuotedTransport::Tcp { .. } | QuotedTransport::Udp => {
                 Ports { source: u16_at(upper, 0), destination: u16_at(upper, 2) }
@@ -217,13 +217,12 @@ impl QuoteMut<'_, '_> {
 
     /// Replaces the path MTU of a "fragmentation needed" or "packet too big"; leaves other errors alone.
     pub fn set_mtu(&mut self, mtu_bytes: u16) {
-        let Transport::IcmpError(IcmpError::TooBig { mtu_bytes: stored }) = &mut self.error.transport else {
+        if !matches!(self.error.transport(), Transport::IcmpError(IcmpError::TooBig { .. })) {
             return;
-        };
-        *stored = u32::from(mtu_bytes);
+        }
         let delta = match self.error.network.version {
-            Version::V4 => replace_u16(self.error.upper_mut(), 6, mtu_bytes),
-            Version::V6 => replace_u32(self.error.upper_mut(), 4, u32::from(mtu_bytes)),
+            Version::V4 => replace_u16(self.error.upper_bytes_mut(), 6, mtu_bytes),
+            Version::V6 => replace_u32(self.error.upper_bytes_mut(), 4, u32::from(mtu_bytes)),
         };
         self.error.fix_icmp_checksum(delta);
     }
@@ -238,7 +237,7 @@ impl QuoteMut<'_, '_> {
         if version == Version::V4 {
             delta.replace_u16(old_checksum, u16_at(bytes, ipv4::CHECKSUM_AT));
         }
-        let upper = &mut bytes[quoted.transport_at..];
+        let upper = &mut bytes[quoted.upper_at..];
         delta.and(translate_upper(upper, quoted.transport, version, pseudo_header, to.ports))
     }
 
@@ -254,8 +253,8 @@ impl QuoteMut<'_, '_> {
 
 impl PacketMut<'_> {
     fn fix_icmp_checksum(&mut self, delta: Delta) {
-        let icmp = self.upper_mut();
-        put_u16(icmp, icmp::CHECKSUM_AT, delta.apply(u16_at(icmp, icmp::CHECKSUM_AT)));
+        let icmp = self.upper_bytes_mut();
+        update_u16(icmp, icmp::CHECKSUM_AT, |sum| delta.apply(sum));
     }
 }
 
@@ -333,10 +332,14 @@ fn read_v4(quote: &[u8]) -> Result<Quoted, QuoteError> {
     let fixed: &[u8; ipv4::HEADER_BYTES] =
         quote.first_chunk().ok_or_else(|| too_short(Layer::Ipv4, ipv4::HEADER_BYTES, quote))?;
     let header_len = ipv4::header_len(fixed);
-    let options = quote
-        .get(ipv4::HEADER_BYTES..header_len)
-        .ok_or_else(|| too_short(Layer::Ipv4, header_len.max(ipv4::HEADER_BYTES), quote))?;
-    if !ipv4::header_checksum_is_valid(fixed, options) {
+    if header_len < ipv4::HEADER_BYTES {
+        return Err(QuoteError::Malformed(ParseError::HeaderLength {
+            layer: Layer::Ipv4,
+            claimed: header_len,
+        }));
+    }
+    let header = quote.get(..header_len).ok_or_else(|| too_short(Layer::Ipv4, header_len, quote))?;
+    if !ipv4::header_checksum_is_valid(header) {
         return Err(QuoteError::Malformed(ParseError::HeaderChecksum));
     }
     if u16_at(fixed, FRAGMENT_AT) & OFFSET_MASK != 0 {
@@ -355,18 +358,18 @@ fn read_v6(quote: &[u8]) -> Result<Quoted, QuoteError> {
     if chain.fragment.is_some_and(|fragment| fragment.offset != 0) {
         return Err(QuoteError::QuotesLaterPiece);
     }
-    read_upper(Version::V6, chain.protocol, chain.transport_at, packet_len, quote)
+    read_upper(Version::V6, chain.protocol, chain.upper_at, packet_len, quote)
 }
 
 fn read_upper(
     version: Version,
     protocol: Protocol,
-    transport_at: usize,
+    upper_at: usize,
     packet_len: usize,
     quote: &[u8],
 ) -> Result<Quoted, QuoteError> {
     let there = &quote[..quote.len().min(packet_len)];
-    let upper = there.get(transport_at..).ok_or_else(|| too_short(Layer::Ipv4, transport_at, there))?;
+    let upper = there.get(upper_at..).ok_or_else(|| too_short(Layer::Ipv4, upper_at, there))?;
     let transport = match (protocol, version) {
         (Protocol::TCP, _) => {
             at_least(Layer::Tcp, upper).map(|()| QuotedTransport::Tcp { sequence: u32_at(upper, 4) })
@@ -375,11 +378,12 @@ fn read_upper(
         (Protocol::ICMP, Version::V4) | (Protocol::ICMPV6, Version::V6) => read_icmp(version, upper),
         _ => Ok(QuotedTransport::Other),
     }?;
-    Ok(Quoted { protocol, transport, transport_at, packet_len })
+    Ok(Quoted { protocol, transport, upper_at, packet_len })
 }
 
 fn read_icmp(version: Version, upper: &[u8]) -> Result<QuotedTransport, QuoteError> {
-    match icmp::parse(version, upper).map_err(QuoteError::Malformed)? {
+    icmp::check(upper).map_err(QuoteError::Malformed)?;
+    match icmp::read(version, upper) {
         Message::Echo(echo) => Ok(QuotedTransport::IcmpEcho(echo)),
         Message::Error(_) => Err(QuoteError::QuotesError),
         Message::Other => Ok(QuotedTransport::IcmpOther),

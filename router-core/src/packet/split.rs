@@ -53,23 +53,16 @@ impl<'a> Split<'a> {
         if version != 4 {
             return Err(SplitError::Parse(ParseError::UnknownVersion(version)));
         }
-        let network = ipv4::parse(packet)?;
-        let (header_len, mtu) = (network.transport_at, usize::from(mtu_bytes));
-        if network.len > mtu && u16_at(packet, FRAGMENT_AT) & DONT_FRAGMENT != 0 {
+        let (network, len) = ipv4::parse(packet)?;
+        let (header_len, mtu) = (network.upper_at(), usize::from(mtu_bytes));
+        if len > mtu && u16_at(packet, FRAGMENT_AT) & DONT_FRAGMENT != 0 {
             return Err(SplitError::DontFragment);
         }
-        if network.len > mtu && mtu < header_len + 8 {
+        if len > mtu && mtu < header_len + 8 {
             return Err(SplitError::MtuTooSmall { mtu_bytes });
         }
         let later_header = Header::of_later_pieces(&packet[..header_len]);
-        Ok(Split {
-            packet: &packet[..network.len],
-            mtu,
-            later_header,
-            header_len,
-            done: 0,
-            is_finished: false,
-        })
+        Ok(Split { packet: &packet[..len], mtu, later_header, header_len, done: 0, is_finished: false })
     }
 
     /// Writes the next piece to the start of `out`, which has room for the MTU (or for the packet, if that is

@@ -2,7 +2,7 @@
 //! RFC 7323 section 2.2, RFC 2018.
 
 use super::error::{Layer, ParseError};
-use super::field::{u16_at, u32_at};
+use super::field::{PARSED, u16_at, u32_at};
 
 /// Shortest TCP header.
 pub(super) const HEADER_BYTES: usize = 20;
@@ -14,6 +14,7 @@ const OPTION_NOP: u8 = 1;
 const OPTION_MSS: u8 = 2;
 const OPTION_WINDOW_SCALE: u8 = 3;
 const OPTION_SACK_PERMITTED: u8 = 4;
+const OPTION_SACK: u8 = 5;
 
 /// The control bits, without the two ECN ones' meaning: CWR and ECE pass through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -110,6 +111,7 @@ pub struct SynOptions {
 
 impl SynOptions {
     /// Reads the options; a malformed one ends the reading, as in the hosts behind us.
+    #[cold]
     fn read(options: &[u8]) -> SynOptions {
         let mut found = SynOptions::default();
         for TcpOption { kind, value, .. } in TcpOptions::new(options) {
@@ -167,33 +169,55 @@ pub(super) fn mss_at(tcp: &[u8]) -> Option<usize> {
     Some(HEADER_BYTES + mss.value_at)
 }
 
-/// Reads the header at the start of `tcp`, which runs to the end of the packet.
+/// The highest right edge among the SACK blocks of `tcp`, counted from what it acknowledges. RFC 2018 section 3.
+pub(super) fn sack_edge(tcp: &[u8]) -> Option<u32> {
+    let acknowledgment = u32_at(tcp, 8);
+    let options = tcp.get(HEADER_BYTES..header_len(tcp))?;
+    let sack = TcpOptions::new(options).find(|option| option.kind == OPTION_SACK)?;
+    let (blocks, _) = sack.value.as_chunks::<8>();
+    let edges = blocks.iter().map(|block| u32_at(block, 4));
+    edges.max_by_key(|edge| edge.wrapping_sub(acknowledgment) as i32)
+}
+
+/// Checks that the header at the start of `tcp`, which runs to the end of the packet, is whole.
 #[inline]
-pub(super) fn parse(tcp: &[u8]) -> Result<TcpSegment, ParseError> {
-    let too_short = |need| ParseError::TooShort { layer: Layer::Tcp, need, have: tcp.len() };
-    let fixed: &[u8; HEADER_BYTES] = tcp.first_chunk().ok_or(too_short(HEADER_BYTES))?;
-    let header_len = header_len(fixed);
-    if header_len < HEADER_BYTES {
-        return Err(ParseError::HeaderLength { layer: Layer::Tcp, claimed: header_len });
+pub(super) fn check(tcp: &[u8]) -> Result<(), ParseError> {
+    if tcp.len() < HEADER_BYTES {
+        return Err(too_short(HEADER_BYTES, tcp));
     }
-    let payload_len = tcp.len().checked_sub(header_len).ok_or(too_short(header_len))?;
+    match header_len(tcp) {
+        claimed if claimed < HEADER_BYTES => Err(ParseError::HeaderLength { layer: Layer::Tcp, claimed }),
+        need if tcp.len() < need => Err(too_short(need, tcp)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the header at the start of `tcp`, which runs to the end of the packet and has been checked.
+#[inline]
+pub(super) fn read(tcp: &[u8]) -> TcpSegment {
+    let fixed: &[u8; HEADER_BYTES] = tcp.first_chunk().expect(PARSED);
+    let header_len = header_len(fixed);
     let flags = TcpFlags(fixed[13]);
-    Ok(TcpSegment {
+    TcpSegment {
         flags,
         sequence: u32_at(fixed, 4),
         acknowledgment: u32_at(fixed, 8),
         window: u16_at(fixed, 14),
-        payload_len: payload_len as u16,
-        options: if flags.syn() {
-            SynOptions::read(&tcp[HEADER_BYTES..header_len])
-        } else {
-            SynOptions::default()
+        payload_len: (tcp.len() - header_len) as u16,
+        options: match flags.syn() {
+            true => SynOptions::read(&tcp[HEADER_BYTES..header_len]),
+            false => SynOptions::default(),
         },
-    })
+    }
+}
+
+#[cold]
+fn too_short(need: usize, tcp: &[u8]) -> ParseError {
+    ParseError::TooShort { layer: Layer::Tcp, need, have: tcp.len() }
 }
 
 /// The data offset in bytes. `tcp` holds at least 13 bytes.
 #[inline]
-fn header_len(tcp: &[u8]) -> usize {
+pub(super) fn header_len(tcp: &[u8]) -> usize {
     usize::from(tcp[12] >> 4) * 4
 }

@@ -3,9 +3,9 @@
 
 use super::address::{Addresses, Ends, Ports, VersionMismatch};
 use super::checksum::Delta;
-use super::field::{put, put_u16, put_u32, u16_at, u32_at};
-use super::icmp::{self, Echo};
-use super::transport::Transport;
+use super::field::{PARSED, put, put_u16, put_u32, u16_at, u32_at, u128_at, update_u16};
+use super::icmp::{self, Echo, Message};
+use super::transport::Upper;
 use super::{PacketMut, Version, ipv4, ipv6, tcp, udp};
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -71,7 +71,9 @@ impl PacketMut<'_> {
             (Version::V4, _) => {
                 put_ipv4_word(self.bytes, ipv4::IDENTIFICATION_AT, |_| identification as u16);
             }
-            (Version::V6, Some(fragment)) => put_u32(self.bytes, fragment.identification_at, identification),
+            (Version::V6, Some(fragment)) => {
+                put_u32(self.bytes, usize::from(fragment.identification_at), identification)
+            }
             (Version::V6, None) => {}
         }
     }
@@ -84,28 +86,36 @@ impl PacketMut<'_> {
 
     #[inline]
     fn translate_upper(&mut self, pseudo_header: Delta, ports: Ports) {
-        let (transport, version) = (self.transport, self.network.version);
-        let upper = self.upper_mut();
-        match transport {
-            Transport::Tcp(_) => {
-                let delta = pseudo_header.and(put_ports(upper, ports));
-                put_u16(upper, tcp::CHECKSUM_AT, delta.apply(u16_at(upper, tcp::CHECKSUM_AT)));
-            }
-            Transport::Udp => {
-                let delta = pseudo_header.and(put_ports(upper, ports));
-                put_u16(upper, udp::CHECKSUM_AT, delta.apply_udp(u16_at(upper, udp::CHECKSUM_AT)));
-            }
-            Transport::IcmpEcho { echo, .. } => {
-                let delta = covered(version, pseudo_header).and(put_identifier(upper, echo, ports));
-                put_u16(upper, icmp::CHECKSUM_AT, delta.apply(u16_at(upper, icmp::CHECKSUM_AT)));
-            }
-            Transport::IcmpError(_) | Transport::IcmpOther { .. } => {
-                let delta = covered(version, pseudo_header);
-                put_u16(upper, icmp::CHECKSUM_AT, delta.apply(u16_at(upper, icmp::CHECKSUM_AT)));
-            }
-            Transport::Other | Transport::LaterPiece => {}
+        let (upper, version) = (self.upper, self.network.version);
+        let bytes = self.upper_bytes_mut();
+        match upper {
+            Upper::Tcp => translate_tcp(bytes.first_chunk_mut().expect(PARSED), pseudo_header, ports),
+            Upper::Udp => translate_udp(bytes.first_chunk_mut().expect(PARSED), pseudo_header, ports),
+            Upper::Icmp => translate_icmp(bytes, version, pseudo_header, ports),
+            Upper::Other | Upper::LaterPiece => {}
         }
     }
+}
+
+#[inline]
+fn translate_tcp(header: &mut [u8; tcp::HEADER_BYTES], pseudo_header: Delta, ports: Ports) {
+    let delta = pseudo_header.and(put_ports(header, ports));
+    update_u16(header, tcp::CHECKSUM_AT, |sum| delta.apply(sum));
+}
+
+#[inline]
+fn translate_udp(header: &mut [u8; udp::HEADER_BYTES], pseudo_header: Delta, ports: Ports) {
+    let delta = pseudo_header.and(put_ports(header, ports));
+    update_u16(header, udp::CHECKSUM_AT, |sum| delta.apply_udp(sum));
+}
+
+fn translate_icmp(icmp: &mut [u8], version: Version, pseudo_header: Delta, ports: Ports) {
+    let identifier = match icmp::read(version, icmp) {
+        Message::Echo(echo) => put_identifier(icmp, echo, ports),
+        Message::Error(_) | Message::Other => Delta::default(),
+    };
+    let delta = covered(version, pseudo_header).and(identifier);
+    update_u16(icmp, icmp::CHECKSUM_AT, |sum| delta.apply(sum));
 }
 
 impl Echo {
@@ -139,25 +149,24 @@ pub(super) fn covered(version: Version, pseudo_header: Delta) -> Delta {
 
 /// Writes IPv4 addresses and the header checksum.
 #[inline]
-pub(super) fn put_v4(header: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) -> Delta {
+pub(super) fn put_v4(packet: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) -> Delta {
+    let header: &mut [u8; ipv4::HEADER_BYTES] = packet.first_chunk_mut().expect(PARSED);
     let mut delta = Delta::default();
     delta.replace_u32(u32_at(header, ipv4::SOURCE_AT), source.to_bits());
     delta.replace_u32(u32_at(header, ipv4::DESTINATION_AT), destination.to_bits());
     put(header, ipv4::SOURCE_AT, source.octets());
     put(header, ipv4::DESTINATION_AT, destination.octets());
-    put_u16(header, ipv4::CHECKSUM_AT, delta.apply(u16_at(header, ipv4::CHECKSUM_AT)));
+    update_u16(header, ipv4::CHECKSUM_AT, |sum| delta.apply(sum));
     delta
 }
 
 /// Writes IPv6 addresses; the header has no checksum.
 #[inline]
-pub(super) fn put_v6(header: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) -> Delta {
-    let Addresses::V6 { source: old_source, destination: old_destination } = ipv6::addresses(header) else {
-        unreachable!("ipv6::addresses reads IPv6 addresses");
-    };
+pub(super) fn put_v6(packet: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) -> Delta {
+    let header: &mut [u8; ipv6::HEADER_BYTES] = packet.first_chunk_mut().expect(PARSED);
     let mut delta = Delta::default();
-    delta.replace_u128(old_source.to_bits(), source.to_bits());
-    delta.replace_u128(old_destination.to_bits(), destination.to_bits());
+    delta.replace_u128(u128_at(header, ipv6::SOURCE_AT), source.to_bits());
+    delta.replace_u128(u128_at(header, ipv6::DESTINATION_AT), destination.to_bits());
     put(header, ipv6::SOURCE_AT, source.octets());
     put(header, ipv6::DESTINATION_AT, destination.octets());
     delta
@@ -191,5 +200,5 @@ fn put_ipv4_word(header: &mut [u8], at: usize, rewrite: impl FnOnce(u16) -> u16)
     let mut delta = Delta::default();
     delta.replace_u16(old, new);
     put_u16(header, at, new);
-    put_u16(header, ipv4::CHECKSUM_AT, delta.apply(u16_at(header, ipv4::CHECKSUM_AT)));
+    update_u16(header, ipv4::CHECKSUM_AT, |sum| delta.apply(sum));
 }

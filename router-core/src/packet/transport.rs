@@ -37,42 +37,79 @@ pub enum Transport {
     LaterPiece,
 }
 
-/// Reads the upper-layer header of `packet`, which is cut to its exact length.
-#[inline]
-pub(super) fn parse(network: &Network, packet: &[u8]) -> Result<Transport, ParseError> {
+/// Which upper-layer header the parser has checked. What it says is read when it is asked for: keeping it would cost
+/// every packet more than reading it costs those that are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upper {
+    Tcp,
+    Udp,
+    Icmp,
+    Other,
+    LaterPiece,
+}
+
+/// Checks that the upper-layer header of `packet`, which is cut to its exact length, is whole.
+#[inline(always)]
+pub(super) fn check(network: &Network, packet: &[u8]) -> Result<Upper, ParseError> {
     if network.is_later_piece() {
-        return Ok(Transport::LaterPiece);
+        return Ok(Upper::LaterPiece);
     }
-    let payload = &packet[network.transport_at..];
-    parse_header(network, payload).map_err(|error| poison_if_first_piece(network, error))
+    let upper = Upper::of(network);
+    match upper.check(network, &packet[network.upper_at()..]) {
+        Ok(()) => Ok(upper),
+        Err(error) => Err(poison_if_first_piece(network, packet, error)),
+    }
 }
 
-#[inline]
-fn parse_header(network: &Network, payload: &[u8]) -> Result<Transport, ParseError> {
-    match (network.protocol, network.version) {
-        (Protocol::TCP, _) => tcp::parse(payload).map(Transport::Tcp),
-        (Protocol::UDP, version) => {
-            udp::check(version, payload, network.fragment.is_some()).map(|()| Transport::Udp)
+impl Upper {
+    #[inline]
+    fn of(network: &Network) -> Upper {
+        match (network.protocol, network.version) {
+            (Protocol::TCP, _) => Upper::Tcp,
+            (Protocol::UDP, _) => Upper::Udp,
+            (Protocol::ICMP, Version::V4) | (Protocol::ICMPV6, Version::V6) => Upper::Icmp,
+            _ => Upper::Other,
         }
-        (Protocol::ICMP, Version::V4) => parse_icmp(Version::V4, payload),
-        (Protocol::ICMPV6, Version::V6) => parse_icmp(Version::V6, payload),
-        _ => Ok(Transport::Other),
+    }
+
+    #[inline(always)]
+    fn check(self, network: &Network, bytes: &[u8]) -> Result<(), ParseError> {
+        match self {
+            Upper::Tcp => tcp::check(bytes),
+            Upper::Udp => udp::check(network.version, bytes, network.fragment.is_some()),
+            Upper::Icmp => icmp::check(bytes),
+            Upper::Other | Upper::LaterPiece => Ok(()),
+        }
+    }
+
+    /// Reads the header at the start of `bytes`, which [`check`] has found whole.
+    #[inline]
+    pub(super) fn read(self, version: Version, bytes: &[u8]) -> Transport {
+        match self {
+            Upper::Tcp => Transport::Tcp(tcp::read(bytes)),
+            Upper::Udp => Transport::Udp,
+            Upper::Icmp => read_icmp(version, bytes),
+            Upper::Other => Transport::Other,
+            Upper::LaterPiece => Transport::LaterPiece,
+        }
     }
 }
 
-fn parse_icmp(version: Version, payload: &[u8]) -> Result<Transport, ParseError> {
-    Ok(match icmp::parse(version, payload)? {
-        Message::Echo(echo) => Transport::IcmpEcho { echo, sequence: u16_at(payload, 6) },
+fn read_icmp(version: Version, icmp: &[u8]) -> Transport {
+    match icmp::read(version, icmp) {
+        Message::Echo(echo) => Transport::IcmpEcho { echo, sequence: u16_at(icmp, 6) },
         Message::Error(error) => Transport::IcmpError(error),
-        Message::Other => Transport::IcmpOther { kind: payload[0], code: payload[1] },
-    })
+        Message::Other => Transport::IcmpOther { kind: icmp[0], code: icmp[1] },
+    }
 }
 
 /// A header cut short by fragmentation condemns the whole datagram (FRG-2), not just this piece.
 #[cold]
-fn poison_if_first_piece(network: &Network, error: ParseError) -> ParseError {
+fn poison_if_first_piece(network: &Network, packet: &[u8], error: ParseError) -> ParseError {
     match (error, network.fragment) {
-        (ParseError::TooShort { .. }, Some(fragment)) => ParseError::TinyFirstFragment(fragment.datagram),
+        (ParseError::TooShort { .. }, Some(fragment)) => {
+            ParseError::TinyFirstFragment(fragment.datagram(network.version, packet))
+        }
         (error, _) => error,
     }
 }

@@ -48,8 +48,8 @@ pub(crate) struct Filled {
     pub(crate) messages: usize,
     /// Messages dropped because they did not fit or came from no address.
     pub(crate) dropped: usize,
-    /// Datagrams the socket had no room for since it was opened, if it lost any.
-    pub(crate) lost: Option<u32>,
+    /// As many came as were asked for: more may wait.
+    pub(crate) full: bool,
 }
 
 impl ReceiveBatch {
@@ -77,8 +77,7 @@ impl ReceiveBatch {
         }
         self.adapt();
         let messages = self.received.len();
-        let lost = self.messages[..count].last().and_then(|message| message.control.arrival().lost);
-        Ok(Filled { messages, dropped: count - messages, lost })
+        Ok(Filled { messages, dropped: count - messages, full: count == asked })
     }
 
     /// The messages, in order of arrival.

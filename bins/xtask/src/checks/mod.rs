@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use rustix::process::geteuid;
 use sluice_lab::requirements;
 
 use crate::cargo::cargo;
@@ -23,7 +22,7 @@ mod tests;
     cargo xtask test                        everything; end-to-end tests only as root\n  \
     cargo xtask test --only fmt,clippy      two steps\n  \
     sudo -E env PATH=\"$PATH\" cargo xtask test --only end-to-end\n\n\
-    Logs are under target/xtask/. Root installs what is missing; with CI=true nothing is skipped.")]
+    Logs are under target/xtask/. With CI=true the set-up runs first, and nothing is skipped.")]
 pub(crate) struct Arguments {
     /// Only these steps, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "STEP")]
@@ -70,9 +69,9 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Step>> {
     Ok(STEPS.iter().filter(is_chosen).collect())
 }
 
-/// Root and CI install what is missing; anybody else is told what it is and how to get it.
+/// In CI installs; elsewhere only looks, since installing is `cargo xtask setup`'s job.
 fn set_up(log: &Log) -> Result<Outcome> {
-    if requirements::in_ci() || geteuid().is_root() {
+    if requirements::in_ci() {
         return Ok(setup::install(log)?.into());
     }
     let mut missing = requirements::missing();

@@ -15,7 +15,7 @@ const ECN_MASK: u8 = 0x03;
 /// IPv4 options are not reflected. [`BuildError::Unanswerable`] for anything but a whole echo request with a right
 /// checksum.
 pub fn echo_reply(packet: &PacketMut<'_>, out: &mut [u8]) -> Result<usize, BuildError> {
-    let Transport::IcmpEcho { echo: Echo::Request, .. } = *packet.transport() else {
+    let Transport::IcmpEcho { echo: Echo::Request, .. } = packet.transport() else {
         return Err(BuildError::Unanswerable);
     };
     if packet.piece().is_some() || !packet.icmp_checksum_is_valid() {
@@ -26,7 +26,7 @@ pub fn echo_reply(packet: &PacketMut<'_>, out: &mut [u8]) -> Result<usize, Build
         Version::V4 => (Protocol::ICMP, v4::ECHO_REPLY),
         Version::V6 => (Protocol::ICMPV6, v6::ECHO_REPLY),
     };
-    let request = packet.upper();
+    let request = packet.upper_bytes();
     let built = header::write(&addresses, protocol, packet.traffic_class() & !ECN_MASK, request.len(), out)?;
     let len = built.len();
     let message = &mut built[len - request.len()..];

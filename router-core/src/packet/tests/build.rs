@@ -69,7 +69,7 @@ fn errors_say_what_happened_in_the_words_of_their_version() {
         let mut packet = PacketMut::parse(&mut error).unwrap();
         assert_eq!(packet.addresses().source(), router(from));
         assert_eq!(packet.addresses().destination(), from.addresses.source());
-        let Transport::IcmpError(error) = *packet.transport() else { panic!("no error") };
+        let Transport::IcmpError(error) = packet.transport() else { panic!("no error") };
         let quote = packet.quote().unwrap();
         assert_eq!((quote.ends(), quote.transport()), (*from, QuotedTransport::Udp));
         error
@@ -154,7 +154,7 @@ fn segment(mut bytes: Vec<u8>) -> (Ends, TcpFlags, u32, u32) {
     let at = if bytes[0] >> 4 == 4 { 20 } else { 40 };
     assert!(checksums_are_right(&bytes, 6, at));
     let packet = PacketMut::parse(&mut bytes).unwrap();
-    let Transport::Tcp(segment) = *packet.transport() else { panic!("not TCP") };
+    let Transport::Tcp(segment) = packet.transport() else { panic!("not TCP") };
     (packet.ends(), segment.flags, segment.sequence, segment.acknowledgment)
 }
 

@@ -121,7 +121,7 @@ fn ext1_a_chain_that_ends_early_is_refused() {
 fn frg4_an_atomic_fragment_is_a_whole_packet() {
     let mut bytes = with_extensions(&made::udp(&v6(), b"data"), &[fragment_header(0, false, 7)]);
     let packet = PacketMut::parse(&mut bytes).unwrap();
-    assert_eq!((packet.piece(), *packet.transport(), packet.ports()), (None, Transport::Udp, v6().ports));
+    assert_eq!((packet.piece(), packet.transport(), packet.ports()), (None, Transport::Udp, v6().ports));
 }
 
 #[test]
@@ -174,7 +174,7 @@ proptest! {
         let first = numbers.first().copied().unwrap_or(17);
         let mut packet = made::ip(&v6().addresses, first, &chain[..len]);
         if let Ok(packet) = PacketMut::parse(&mut packet) {
-            prop_assert!(packet.network.transport_at <= packet.total_len());
+            prop_assert!(packet.network.upper_at() <= packet.total_len());
         }
     }
 }

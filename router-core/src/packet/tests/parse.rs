@@ -17,7 +17,7 @@ const V4: (&str, &str) = ("10.0.0.1:1000", "10.0.0.2:80");
 const V6: (&str, &str) = ("[fd00::1]:1000", "[fd00::2]:80");
 
 fn parse(mut bytes: Vec<u8>) -> Result<Transport, ParseError> {
-    PacketMut::parse(&mut bytes).map(|packet| *packet.transport())
+    PacketMut::parse(&mut bytes).map(|packet| packet.transport())
 }
 
 #[test]
@@ -145,6 +145,23 @@ fn tcp_options_of_a_syn_are_read_and_of_others_not() {
 }
 
 #[test]
+fn tcp2_the_highest_sack_edge_is_found_across_the_wrap() {
+    let sack = |edges: &[u32]| {
+        let blocks = edges.iter().flat_map(|edge| [edge.wrapping_sub(4).to_be_bytes(), edge.to_be_bytes()]);
+        let len = u8::try_from(2 + 8 * edges.len()).unwrap();
+        let options: Vec<u8> = [1, 1, 5, len].into_iter().chain(blocks.flatten()).collect();
+        let mut bytes = made::tcp(&ends(V4.0, V4.1), TcpFlags::ACK, 1, &options, b"");
+        PacketMut::parse(&mut bytes).unwrap().sack_edge()
+    };
+    assert_eq!(sack(&[200, 900, 400]), Some(900));
+    assert_eq!(sack(&[0x7000_0000, 100]), Some(0x7000_0000));
+    assert_eq!(sack(&[60, 4_294_967_290]), Some(60), "below what is acknowledged");
+    assert_eq!(sack(&[]), None);
+    let mut udp = made::udp(&ends(V4.0, V4.1), b"");
+    assert_eq!(PacketMut::parse(&mut udp).unwrap().sack_edge(), None);
+}
+
+#[test]
 fn malformed_tcp_options_end_the_reading_and_nothing_else() {
     for (options, expected) in [
         ([2, 4, 5, 180, 3, 0, 7, 0], SynOptions { mss: Some(1460), ..SynOptions::default() }),
@@ -164,7 +181,7 @@ fn a_segment_tells_its_numbers_and_lengths() {
     let flags = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::ACK);
     let mut bytes = made::tcp(&ends(V6.0, V6.1), flags, 0xffff_fff0, &[1; 4], b"12345");
     let packet = PacketMut::parse(&mut bytes).unwrap();
-    let Transport::Tcp(segment) = *packet.transport() else { panic!("not TCP") };
+    let Transport::Tcp(segment) = packet.transport() else { panic!("not TCP") };
     assert_eq!((segment.sequence, segment.acknowledgment, segment.window), (0xffff_fff0, 77, 4096));
     assert_eq!((segment.payload_len, segment.sequence_len()), (5, 7));
     assert_eq!(packet.headers_len(), 40 + 24);
@@ -179,8 +196,8 @@ fn icq1_an_echo_identifier_is_the_port_of_the_side_that_asks() {
         let mut reply = made::echo_reply(&ends.reversed(), b"ping");
         let request = PacketMut::parse(&mut request).unwrap();
         let reply = PacketMut::parse(&mut reply).unwrap();
-        assert_eq!(request.transport(), &Transport::IcmpEcho { echo: Echo::Request, sequence: 9 });
-        assert_eq!(reply.transport(), &Transport::IcmpEcho { echo: Echo::Reply, sequence: 9 });
+        assert_eq!(request.transport(), Transport::IcmpEcho { echo: Echo::Request, sequence: 9 });
+        assert_eq!(reply.transport(), Transport::IcmpEcho { echo: Echo::Reply, sequence: 9 });
         assert_eq!(request.ends(), reply.ends().reversed());
     }
 }
@@ -231,7 +248,7 @@ fn frg1_pieces_are_recognised_and_later_ones_have_no_ports() {
     for (mut bytes, offset, more, transport) in cases {
         let packet = PacketMut::parse(&mut bytes).unwrap();
         let piece = packet.piece().unwrap();
-        assert_eq!((piece.span.offset(), piece.span.more(), *packet.transport()), (offset, more, transport));
+        assert_eq!((piece.span.offset(), piece.span.more(), packet.transport()), (offset, more, transport));
         assert_eq!(packet.ports() == Ports::NONE, transport == Transport::LaterPiece);
         assert_eq!(piece.datagram.addresses, packet.addresses());
     }
@@ -329,7 +346,7 @@ fn agrees_with_etherparse(packet: &PacketMut<'_>, bytes: &[u8]) -> Result<(), Te
     let Ok(sliced) = SlicedPacket::from_ip(bytes) else { return Ok(()) };
     let payload = sliced.ip_payload().expect("an IP packet has a payload");
     prop_assert_eq!(packet.protocol().0, payload.ip_number.0);
-    prop_assert_eq!(packet.total_len() - payload.payload.len(), packet.network.transport_at);
+    prop_assert_eq!(packet.total_len() - payload.payload.len(), packet.network.upper_at());
     if let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport {
         let ports = Ports { source: tcp.source_port(), destination: tcp.destination_port() };
         prop_assert_eq!(packet.ports(), ports);

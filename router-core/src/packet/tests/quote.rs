@@ -311,8 +311,8 @@ fn ice9_the_path_mtu_is_told_and_replaced() {
         assert_eq!(view.packet_len(), quote.len());
         view.set_mtu(1320);
         assert!(checksums_are_right(packet.bytes(), protocol, at));
-        let told = *packet.transport();
-        assert_eq!(told, *PacketMut::parse(&mut error).unwrap().transport());
+        let told = packet.transport();
+        assert_eq!(told, PacketMut::parse(&mut error).unwrap().transport());
         assert_eq!(told, crate::packet::Transport::IcmpError(IcmpError::TooBig { mtu_bytes: 1320 }));
     }
 }

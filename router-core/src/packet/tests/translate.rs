@@ -33,7 +33,7 @@ proptest! {
         let mut view = PacketMut::parse(&mut bytes).unwrap();
         view.translate(&to).unwrap();
         prop_assert_eq!(view.ends(), visible(kind, to));
-        let (protocol, at) = (view.protocol().0, view.network.transport_at);
+        let (protocol, at) = (view.protocol().0, view.network.upper_at());
         let mut expected = packet(kind, &to, &payload);
         // etherparse sets "don't fragment" on echoes, `made::ip` does not; the bytes are the oracle.
         let mut again = PacketMut::parse(&mut expected).unwrap();
@@ -54,7 +54,7 @@ proptest! {
         bytes[len - payload.len() + flipped.index(payload.len())] ^= 1 << bit;
         let mut view = PacketMut::parse(&mut bytes).unwrap();
         view.translate(&to).unwrap();
-        let (protocol, at) = (view.protocol().0, view.network.transport_at);
+        let (protocol, at) = (view.protocol().0, view.network.upper_at());
         prop_assert!(!checksums_are_right(&bytes, protocol, at));
     }
 
@@ -87,7 +87,7 @@ proptest! {
         view.set_ports(to.ports);
         view.set_destination(to.addresses.destination()).unwrap();
         prop_assert_eq!(view.ends(), visible(kind, to));
-        let (protocol, at) = (view.protocol().0, view.network.transport_at);
+        let (protocol, at) = (view.protocol().0, view.network.upper_at());
         prop_assert!(checksums_are_right(&bytes, protocol, at));
     }
 }
@@ -169,9 +169,9 @@ fn frg1_later_pieces_get_new_addresses_only() {
         let mut view = PacketMut::parse(&mut bytes).unwrap();
         view.translate(&to).unwrap();
         assert_eq!(view.addresses(), to.addresses);
-        let at = view.network.transport_at;
+        let at = view.network.upper_at();
         assert_eq!(bytes[at..], piece[at..]);
-        assert_eq!(*PacketMut::parse(&mut bytes).unwrap().transport(), Transport::LaterPiece);
+        assert_eq!(PacketMut::parse(&mut bytes).unwrap().transport(), Transport::LaterPiece);
     }
 }
 

@@ -132,7 +132,7 @@ impl Host {
 fn udp_payload(packet: &[u8]) -> Option<(Ends, Vec<u8>)> {
     let mut bytes = packet.to_vec();
     let parsed = PacketMut::parse(&mut bytes).ok()?;
-    let is_whole = parsed.transport() == &Transport::Udp && parsed.piece().is_none();
+    let is_whole = parsed.transport() == Transport::Udp && parsed.piece().is_none();
     is_whole.then(|| (parsed.ends(), parsed.bytes()[parsed.headers_len()..].to_vec()))
 }
 
