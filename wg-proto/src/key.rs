@@ -21,10 +21,20 @@ const BASE64_CHARS: usize = 44;
 pub struct PublicKey([u8; KEY_BYTES]);
 
 /// A Curve25519 private key, clamped at birth, so that what is read back equals what `wg` shows.
+///
+/// It cannot be printed:
+/// ```compile_fail,E0277
+/// println!("{:?}", wg_proto::PrivateKey::from_bytes([1; 32]));
+/// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PrivateKey([u8; KEY_BYTES]);
 
 /// A symmetric key shared by two peers beside the handshake. All zero means none.
+///
+/// It cannot be printed:
+/// ```compile_fail,E0277
+/// println!("{:?}", wg_proto::PresharedKey::from_bytes([1; 32]));
+/// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PresharedKey([u8; KEY_BYTES]);
 

@@ -263,6 +263,21 @@ fn a_stale_key_never_acts_on_a_new_peer_in_the_same_slot() {
 }
 
 #[test]
+fn a_stale_batch_never_seals_for_a_new_peer_in_the_same_slot() {
+    let mut net = Net::connected(26);
+    let slot = net.peer(0, 1);
+    let mut stale = batch(&mut net, 1);
+    net.nodes[0].device.remove_peer(slot);
+    assert_eq!(net.nodes[0].device.add_peer(net.now, peer_config(5)), Ok(slot));
+    // It still seals, for whom it was made, where that was; the new peer's counters do not move.
+    let datagram = seal(&mut stale, b"late");
+    assert_eq!(stale.to().remote, addr(1));
+    assert_eq!(net.nodes[0].device.peer(slot).unwrap().tx_bytes(), 0);
+    net.inject(1, addr(0), datagram);
+    assert_eq!(net.nodes[1].received.len(), 2);
+}
+
+#[test]
 fn an_expired_session_receives_nothing_even_if_no_timer_was_handled() {
     let mut net = Net::connected(13);
     let mut datagrams = [sealed(&mut net), sealed(&mut net)];

@@ -11,10 +11,11 @@ use comfy_table::Table;
 use sluice_lab::peer::Implementation;
 use sluice_lab::services::{Direction, Iperf};
 use sluice_lab::topology::{Pair, PairConfig};
-use sluice_lab::{Lab, binaries, requirements};
+use sluice_lab::{Lab, binaries};
 
 use crate::cargo::{cargo, target, tools};
 use crate::run::{Log, logged};
+use crate::setup;
 
 /// Other projects' programs from the crate registry, in exactly these versions.
 const PEERS: [(&str, &str); 2] = [("gotatun-cli", "0.10.2"), ("boringtun-cli", "0.7.1")];
@@ -50,10 +51,7 @@ struct Lane {
 
 /// Builds, measures, prints a table.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
-    let missing = requirements::missing();
-    if !missing.is_empty() {
-        bail!("this machine lacks what the lab needs:\n  - {}", missing.join("\n  - "));
-    }
+    setup::prepare_lab()?;
     build(arguments.alone)?;
     let programs: &[Implementation] = if arguments.alone {
         &[Implementation::Sluice]

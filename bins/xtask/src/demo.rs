@@ -11,10 +11,11 @@ use clap::Args;
 use sluice_lab::services::{Direction, Dns, Nginx};
 use sluice_lab::sluice::Dial;
 use sluice_lab::topology::{Chain, ChainConfig, Spot};
-use sluice_lab::{Lab, probe, requirements};
+use sluice_lab::{Lab, probe};
 
 use crate::cargo::{cargo, target};
 use crate::run::{Log, logged};
+use crate::setup;
 
 const PICTURE: &str = "
     client (wireguard-go, curl, ssh, dig, iperf3, traceroute)
@@ -39,10 +40,7 @@ pub(crate) struct Arguments {
 
 /// Builds, shows, cleans up.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
-    let missing = requirements::missing();
-    if !missing.is_empty() {
-        bail!("this machine lacks what the lab needs:\n  - {}", missing.join("\n  - "));
-    }
+    setup::prepare_lab()?;
     build()?;
     println!("{PICTURE}");
     let stop = Arc::new(AtomicBool::new(false));

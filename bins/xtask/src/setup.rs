@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use rustix::process::geteuid;
 use sluice_lab::requirements;
 
@@ -49,6 +49,18 @@ pub(crate) fn install(log: &Log) -> Result<Result<(), Failure>> {
         }
     }
     Ok(Ok(()))
+}
+
+/// What labs need, or an error that lists what is missing and how to get it. Root installs packages.
+pub(crate) fn prepare_lab() -> Result<()> {
+    if geteuid().is_root()
+        && let Err(failure) = install_packages(&Log::new("setup")?)?
+    {
+        bail!("{}\n{}", failure.log, failure.reason);
+    }
+    let missing = requirements::missing();
+    ensure!(missing.is_empty(), "this machine lacks what the lab needs:\n  - {}", missing.join("\n  - "));
+    Ok(())
 }
 
 fn install_packages(log: &Log) -> Result<Result<(), Failure>> {

@@ -52,6 +52,18 @@ impl Index {
         }
     }
 
+    /// Reads where a search under this tag begins, and nothing else: no branch waits for the memory.
+    #[inline]
+    pub(crate) fn touch(&self, tag: u32) -> u64 {
+        self.entries[self.home(tag)]
+    }
+
+    /// The first flow under this tag, confirmed by nothing.
+    #[inline]
+    pub(crate) fn guess(&self, tag: u32) -> Option<u32> {
+        self.find(tag, |_, _| true).map(|(flow, _)| flow)
+    }
+
     /// Adds an entry. The caller keeps to the number of flows given at construction.
     pub(crate) fn insert(&mut self, tag: u32, flow: u32, direction: Direction) {
         let mut position = self.home(tag);

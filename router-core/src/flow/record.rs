@@ -189,6 +189,12 @@ impl<A: Address> Hot<A> {
         }
     }
 
+    /// Reads a field, to bring the record into the cache.
+    #[inline]
+    pub(super) fn touch(&self) -> u32 {
+        u32::from(self.protocol.0) ^ self.slot
+    }
+
     pub(super) fn is_used(&self) -> bool {
         self.phase.is_some()
     }

@@ -16,6 +16,9 @@ const FLOWS_LIMIT: u32 = 1 << 30;
 /// How many flows that packets have refreshed meanwhile one search for a victim looks at per rank.
 const EVICTION_TRIES: u32 = 16;
 
+/// How many lookups wait for memory together: more than a processor can have under way at once.
+const BATCH: usize = 32;
+
 /// Names a flow while it is stored. Numbers are used again: across packets, remember the tuple, not the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(u32);
@@ -105,8 +108,23 @@ impl<A: Address> FlowTable<A> {
     /// The flow a packet with this tuple belongs to, and which way through it the packet goes.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
-        let is_it = |flow: u32, direction| self.hot[flow as usize].tuple(direction) == *tuple;
-        self.index.find(self.hasher.tag(tuple), is_it).map(|(flow, direction)| (FlowId(flow), direction))
+        self.lookup_tagged(self.hasher.tag(tuple), tuple)
+    }
+
+    /// [`lookup`](FlowTable::lookup) for a batch, in the same order. In a large table most of a lookup is waiting for
+    /// memory, twice in a row; a batch waits for all its packets at once. Insertions and removals since make the
+    /// answers hints: confirm them with [`is_of`](FlowTable::is_of).
+    pub fn lookup_many(&self, tuples: &[Tuple<A>], found: &mut [Option<(FlowId, Direction)>]) {
+        for (tuples, found) in tuples.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            let mut tags = [0; BATCH];
+            for (tag, tuple) in tags.iter_mut().zip(tuples) {
+                *tag = self.hasher.tag(tuple);
+            }
+            self.touch(&tags[..tuples.len()]);
+            for ((tag, tuple), found) in tags.iter().zip(tuples).zip(found) {
+                *found = self.lookup_tagged(*tag, tuple);
+            }
+        }
     }
 
     /// Whether a packet with this tuple belongs to this flow and direction: [`lookup`](FlowTable::lookup) without
@@ -129,10 +147,8 @@ impl<A: Address> FlowTable<A> {
             return Err(InsertError::Full);
         }
         let (original, reply) = (self.hasher.tag(&flow.original), self.hasher.tag(&flow.reply));
-        if flow.original == flow.reply
-            || self.is_taken(original, &flow.original)
-            || self.is_taken(reply, &flow.reply)
-        {
+        let is_taken = |tag, tuple| self.lookup_tagged(tag, tuple).is_some();
+        if flow.original == flow.reply || is_taken(original, &flow.original) || is_taken(reply, &flow.reply) {
             return Err(InsertError::TupleTaken);
         }
         let number = self.wheel.take_number();
@@ -276,9 +292,24 @@ impl<A: Address> FlowTable<A> {
         self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())
     }
 
-    fn is_taken(&self, tag: u32, tuple: &Tuple<A>) -> bool {
+    #[inline]
+    fn lookup_tagged(&self, tag: u32, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
         let is_it = |flow: u32, direction| self.hot[flow as usize].tuple(direction) == *tuple;
-        self.index.find(tag, is_it).is_some()
+        self.index.find(tag, is_it).map(|(flow, direction)| (FlowId(flow), direction))
+    }
+
+    /// Brings what a lookup of each tag will read into the cache. Every loop's reads are independent of each other,
+    /// so the processor waits for all of them together.
+    fn touch(&self, tags: &[u32]) {
+        let entries = tags.iter().fold(0, |all, tag| all ^ self.index.touch(*tag));
+        core::hint::black_box(entries);
+        let mut flows = [0; BATCH];
+        for (flow, tag) in flows.iter_mut().zip(tags) {
+            *flow = self.index.guess(*tag).unwrap_or(0);
+        }
+        let records =
+            flows.iter().filter_map(|flow| self.hot.get(*flow as usize).zip(self.cold.get(*flow as usize)));
+        core::hint::black_box(records.fold(0, |all, (hot, cold)| all ^ hot.touch() ^ cold.tcp.touch()));
     }
 
     fn store(&mut self, number: u32, hot: Hot<A>, cold: Cold) {

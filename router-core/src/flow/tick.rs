@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use wg_proto::Instant;
+
 /// 2^27 nanoseconds: a shift away from the clock, and 18 years in 32 bits.
 const SHIFT: u32 = 27;
 
@@ -29,6 +31,18 @@ impl Tick {
     /// Ticks since `earlier`, or 0 if it is later.
     pub(crate) const fn since(self, earlier: Tick) -> u32 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Instant> for Tick {
+    fn from(instant: Instant) -> Tick {
+        Tick::from_nanos(instant.as_nanos())
+    }
+}
+
+impl From<Tick> for Instant {
+    fn from(tick: Tick) -> Instant {
+        Instant::from_nanos(tick.as_nanos())
     }
 }
 

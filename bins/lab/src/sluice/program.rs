@@ -29,6 +29,7 @@ impl Program {
         let socket = admin_socket(host);
         let config = host.lab().file(&format!("{}.toml", host.name()), config)?;
         let binary = binaries::sluice(binary)?.display().to_string();
+        host.sh(&format!("{binary} check-config {}", config.display()))?.ok()?;
         let argv = [&binary, "run", "--config", &config.display().to_string()];
         let process = host.spawn_with(&argv, &[("RUST_LOG", "debug")])?;
         let program = Program { host: host.clone(), binary, config, socket, process };

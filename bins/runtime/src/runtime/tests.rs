@@ -257,6 +257,24 @@ fn a_changed_mtu_is_followed() {
 }
 
 #[test]
+fn an_interface_that_was_down_for_a_while_works_again() {
+    in_namespace(|| {
+        let (mut interface, mut peer) = set_up();
+        peer.ping();
+        for up in [false, true] {
+            let change = LinkChange { up: Some(up), ..LinkChange::default() };
+            interface.network.change_link(interface.index, change).expect("changed");
+            if !up {
+                peer.send(&echo(true));
+                wait_for(&interface.runtime, |stats| stats.dropped_tun == 1);
+            }
+        }
+        peer.ping();
+        assert_eq!(interface.wakes.next(Duration::ZERO), None);
+    });
+}
+
+#[test]
 fn what_the_control_plane_changes_leaves_at_once() {
     in_namespace(|| {
         let (interface, mut peer) = set_up();

@@ -28,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) tos: u8,
     /// GRO: bytes of each datagram in the buffer, the last may be shorter.
     pub(super) segment_bytes: Option<u16>,
+    /// Datagrams the socket had no room for since it was opened; the kernel tells it once there are any.
+    pub(super) lost: Option<u32>,
 }
 
 impl ControlBuffer {
@@ -119,6 +121,7 @@ fn read_into(arrival: &mut Arrival, level: i32, kind: i32, data: &[u8]) {
         (libc::SOL_UDP, libc::UDP_GRO) => {
             arrival.segment_bytes = first_int(data).and_then(|bytes| u16::try_from(bytes).ok());
         }
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => arrival.lost = first_int(data).map(|lost| lost as u32),
         _ => {}
     }
 }
@@ -154,7 +157,7 @@ mod tests {
             control.push_source(source);
             control.push_tos(addr.is_ipv6(), 0x88);
             let arrival = control.arrival();
-            assert_eq!(arrival, Arrival { source: Some(source), tos: 0x88, segment_bytes: None });
+            assert_eq!(arrival, Arrival { source: Some(source), tos: 0x88, ..Arrival::default() });
         }
     }
 

@@ -48,8 +48,8 @@ pub(crate) struct Filled {
     pub(crate) messages: usize,
     /// Messages dropped because they did not fit or came from no address.
     pub(crate) dropped: usize,
-    /// As many came as were asked for: more may wait.
-    pub(crate) full: bool,
+    /// Datagrams the socket had no room for since it was opened, if it lost any.
+    pub(crate) lost: Option<u32>,
 }
 
 impl ReceiveBatch {
@@ -77,7 +77,8 @@ impl ReceiveBatch {
         }
         self.adapt();
         let messages = self.received.len();
-        Ok(Filled { messages, dropped: count - messages, full: count == asked })
+        let lost = self.messages[..count].last().and_then(|message| message.control.arrival().lost);
+        Ok(Filled { messages, dropped: count - messages, lost })
     }
 
     /// The messages, in order of arrival.

@@ -118,6 +118,7 @@ fn open(domain: Domain, binding: &Binding) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     set_buffers(&socket)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     if domain == Domain::IPV4 {
         configure_v4(socket.as_fd())?
     } else {

@@ -180,6 +180,36 @@ fn forced_off_means_one_message_per_datagram() {
 }
 
 #[test]
+fn the_kernel_tells_what_a_full_receive_buffer_lost() {
+    in_namespace(|| {
+        loopback_up(65_500);
+        let ((a, _), (b, port)) = (pair(), pair());
+        let mut queue = SendQueue::new(false);
+        for _ in 0..400 {
+            send(&mut queue, &a, to("127.0.0.1", port), 0, &[1400; 60]);
+        }
+        let sent = queue.take_counts().datagrams;
+        let mut batch = ReceiveBatch::new();
+        let (mut datagrams, mut lost) = (0, 0);
+        loop {
+            let filled = batch.fill(b.each()[0].expect("socket")).expect("receive");
+            let more: usize = batch.messages().iter().map(|message| message.datagrams().count()).sum();
+            if more == 0 {
+                break;
+            }
+            datagrams += more as u64;
+            lost = filled.lost.map_or(lost, u64::from);
+        }
+        // What was lost after the last datagram that fitted is told with the next one.
+        send(&mut queue, &a, to("127.0.0.1", port), 0, &[1400]);
+        let filled = batch.fill(b.each()[0].expect("socket")).expect("receive");
+        lost = filled.lost.map_or(lost, u64::from);
+        assert!(lost > 0);
+        assert_eq!(datagrams + lost, sent);
+    });
+}
+
+#[test]
 fn what_cannot_be_sent_is_counted_by_reason() {
     in_namespace(|| {
         loopback_up(65_500);

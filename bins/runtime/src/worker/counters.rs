@@ -94,8 +94,10 @@ counters! {
     dropped_not_sealed,
     /// Dropped: the TUN handed over something that is no packet.
     dropped_bad_super_packet,
-    /// Dropped: the socket buffer was full.
-    dropped_socket_full,
+    /// Dropped by the kernel: the receive buffer of our socket was full.
+    dropped_receive_full,
+    /// Dropped: the send buffer of our socket was full.
+    dropped_send_full,
     /// Dropped: too large for UDP or for the path.
     dropped_too_big,
     /// Dropped: no way to the peer from here.

@@ -56,14 +56,14 @@ impl Inbound {
         }
     }
 
-    /// Reads one batch and sorts it: control messages into their queue, data into runs. Returns whether
-    /// more may wait.
+    /// Reads one batch and sorts it: control messages into their queue, data into runs. Returns how many
+    /// datagrams the socket had no room for so far, if the kernel says so.
     pub(super) fn read(
         &mut self,
         socket: BorrowedFd<'_>,
         control: &mut ControlQueue,
         counters: &WorkerCounters,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<u32>> {
         self.clear();
         let filled = self.batch.fill(socket)?;
         counters.udp_batches.add(1);
@@ -72,7 +72,7 @@ impl Inbound {
         for position in 0..filled.messages {
             self.sort(position, control, counters);
         }
-        Ok(filled.full)
+        Ok(filled.lost)
     }
 
     /// Whether the batch holds data.

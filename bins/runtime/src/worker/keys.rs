@@ -17,12 +17,17 @@ const LIFE: Duration = Duration::from_secs(5);
 /// A direct-mapped cache.
 pub(super) struct KeyCache {
     places: Box<[Option<(SessionIndex, RxKey)>]>,
+    used: bool,
     forget_at: Instant,
 }
 
 impl KeyCache {
     pub(super) fn new(now: Instant) -> KeyCache {
-        KeyCache { places: vec![None; PLACES].into_boxed_slice(), forget_at: now.saturating_add(LIFE) }
+        KeyCache {
+            places: vec![None; PLACES].into_boxed_slice(),
+            used: false,
+            forget_at: now.saturating_add(LIFE),
+        }
     }
 
     pub(super) fn get(&self, receiver: SessionIndex) -> Option<&RxKey> {
@@ -34,16 +39,23 @@ impl KeyCache {
 
     pub(super) fn put(&mut self, receiver: SessionIndex, key: RxKey) {
         self.places[place(receiver)] = Some((receiver, key));
+        self.used = true;
     }
 
     pub(super) fn forget(&mut self, receiver: SessionIndex) {
         self.places[place(receiver)] = None;
     }
 
+    /// When there is something to forget: a worker without traffic must wake for it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.used.then_some(self.forget_at)
+    }
+
     /// Forgets everything every few seconds. Called once per wake.
     pub(super) fn forget_old(&mut self, now: Instant) {
         if now >= self.forget_at {
             self.places.fill(None);
+            self.used = false;
             self.forget_at = now.saturating_add(LIFE);
         }
     }

@@ -6,6 +6,7 @@
 
 mod control;
 mod counters;
+mod deliver;
 mod inbound;
 mod keys;
 mod link;
@@ -15,7 +16,7 @@ mod poll;
 mod seal;
 mod shared;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::MutexGuard;
@@ -37,13 +38,12 @@ use self::inbound::Inbound;
 use self::keys::KeyCache;
 use self::link::LinkWatch;
 use self::outbound::Outbound;
-use self::plan::{Item, Place, Plan};
+use self::plan::Plan;
 use self::poll::{Ready, Sources};
 use self::seal::Outlet;
 use crate::clock;
-use crate::net::HostNetwork;
-use crate::offload::{Coalescer, restore_partial_checksum};
-use crate::tun::{TunOffloads, TunQueue, VirtioHeader, limit_segments, mtu_of};
+use crate::offload::Coalescer;
+use crate::tun::{TunOffloads, TunQueue};
 use crate::udp::{SendQueue, SocketPair};
 
 // Our own choices.
@@ -82,11 +82,13 @@ pub(crate) struct Worker {
     own_packets: Vec<u8>,
     own_lengths: Vec<usize>,
     events: Vec<Event>,
+    /// Datagrams each socket had no room for, as last told.
+    lost: [u32; 2],
     /// The interface's MTU as last seen.
     tun_mtu_bytes: u16,
     /// When the node wants to be called, as of the last locked section.
     deadline: Option<Instant>,
-    /// More work is known to wait than the sources show.
+    /// The node has more to send than one turn takes, or was changed from outside.
     leftover: bool,
 }
 
@@ -133,6 +135,7 @@ impl Worker {
             own_lengths: Vec::with_capacity(TRANSMITS_MAX),
             events: Vec::with_capacity(TRANSMITS_MAX),
             tun_mtu_bytes: parts.shared.mtu_bytes.load(Ordering::Relaxed),
+            lost: [0; 2],
             deadline: None,
             leftover: true,
             shared: parts.shared,
@@ -189,7 +192,8 @@ impl Worker {
         if self.leftover || !self.control.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
+        let deadline = [self.deadline, self.keys.deadline()].into_iter().flatten().min();
+        deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -200,7 +204,11 @@ impl Worker {
     fn answer_bell(&mut self) {
         let post = &self.shared.workers[self.number];
         post.bell.silence();
-        self.sockets = post.sockets();
+        let sockets = post.sockets();
+        if !Arc::ptr_eq(&sockets, &self.sockets) {
+            self.sockets = sockets;
+            self.lost = [0; 2];
+        }
         self.leftover = true;
     }
 
@@ -211,7 +219,7 @@ impl Worker {
         let sockets = Arc::clone(&self.sockets);
         let Some(socket) = sockets.each()[position] else { return Ok(false) };
         match self.inbound.read(socket, &mut self.control, counters) {
-            Ok(full) => self.leftover |= full,
+            Ok(lost) => self.count_lost(position, lost),
             // An error queued on the socket; reading has cleared it.
             Err(error) => tracing::debug!(%error, "receiving failed"),
         }
@@ -230,15 +238,21 @@ impl Worker {
         Ok(true)
     }
 
+    /// The kernel tells how much a socket has lost since it was opened.
+    fn count_lost(&mut self, position: usize, lost: Option<u32>) {
+        if let Some(lost) = lost {
+            let news = lost.wrapping_sub(self.lost[position]);
+            self.lost[position] = lost;
+            self.counters().dropped_receive_full.add(u64::from(news));
+        }
+    }
+
     /// One TUN batch. Returns whether the node was locked.
     fn serve_tun(&mut self, now: Instant) -> Result<bool, Failure> {
         let shared = Arc::clone(&self.shared);
         let counters = &shared.workers[self.number].counters;
         let Some(queue) = &self.tun else { return Ok(false) };
-        match self.outbound.read(queue, counters) {
-            Ok(full) => self.leftover |= full,
-            Err(error) => return Err(self.tun_failure(&error)),
-        }
+        self.outbound.read(queue, counters).map_err(|error| self.tun_failure(&error))?;
         if !self.outbound.has_data() {
             return Ok(false);
         }
@@ -330,101 +344,6 @@ impl Worker {
         }
     }
 
-    /// Decrypted packets to the TUN, merged where they continue each other.
-    fn write_inbound(&mut self) {
-        let Some(queue) = &self.tun else { return self.count_lost_tun() };
-        let mut sink = queue;
-        for item in &self.plan.tun {
-            match item.place {
-                Place::Batch => {
-                    let (coalescer, storage) = (&mut self.coalescer, self.inbound.batch.storage_mut());
-                    coalescer.push(storage, item.range.clone(), &mut sink);
-                }
-                Place::Scratch => {
-                    let packet = self.plan.bytes(item, &[]);
-                    write_plain(queue, packet, &self.shared.workers[self.number].counters);
-                }
-            }
-        }
-        self.coalescer.flush(self.inbound.batch.storage_mut(), &mut sink);
-        self.write_own_packets();
-    }
-
-    /// Packets that came from the TUN and go back to it. Super-packets go back as they are.
-    fn write_back(&mut self) {
-        let Some(queue) = &self.tun else { return };
-        let counters = &self.shared.workers[self.number].counters;
-        for Item { place, range, header } in &self.plan.tun {
-            match (place, header.checksum) {
-                (Place::Batch, Some(partial)) => {
-                    let packet = &mut self.outbound.storage[range.clone()];
-                    match restore_partial_checksum(packet, partial) {
-                        Ok(()) => write(queue, *header, packet, counters),
-                        Err(_) => counters.dropped_bad_super_packet.add(1),
-                    }
-                }
-                (Place::Batch, None) => {
-                    write(queue, *header, &self.outbound.storage[range.clone()], counters);
-                }
-                (Place::Scratch, _) => {
-                    let item = Item { place: *place, range: range.clone(), header: *header };
-                    write_plain(queue, self.plan.bytes(&item, &[]), counters);
-                }
-            }
-        }
-        self.write_own_packets();
-    }
-
-    /// Answers and errors the node made itself.
-    fn write_own_packets(&mut self) {
-        let counters = &self.shared.workers[self.number].counters;
-        let mut start = 0;
-        for len in self.own_lengths.drain(..) {
-            let packet = &self.own_packets[start..start + len];
-            start += len;
-            match &self.tun {
-                Some(queue) => write_plain(queue, packet, counters),
-                None => counters.dropped_tun.add(1),
-            }
-        }
-        self.own_packets.clear();
-    }
-
-    fn count_lost_tun(&mut self) {
-        let lost = self.plan.tun.len() as u64;
-        self.counters().dropped_tun.add(lost);
-        self.write_own_packets();
-    }
-
-    /// The interface's MTU may have changed, or the interface may be gone.
-    fn follow_link(&mut self) -> Result<(), Failure> {
-        let (Some(link), Some(queue)) = (&self.link, &self.tun) else { return Ok(()) };
-        link.drain();
-        let name = queue.name().map_err(|error| self.tun_failure(&error))?;
-        let mtu_bytes = mtu_of(&name).map_err(|error| self.tun_failure(&error))?;
-        if mtu_bytes != self.tun_mtu_bytes {
-            tracing::info!(interface = %name, mtu_bytes, "MTU changed");
-            self.tun_mtu_bytes = mtu_bytes;
-            self.fit_to_mtu(mtu_bytes);
-        }
-        Ok(())
-    }
-
-    fn fit_to_mtu(&self, mtu_bytes: u16) {
-        if self.shared.follow_mtu {
-            self.shared.mtu_bytes.store(mtu_bytes, Ordering::Relaxed);
-            self.shared.lock_anyway().device_mut().set_mtu_bytes(mtu_bytes);
-        }
-        if let (Ok(mut network), Some((_, index))) = (HostNetwork::open(), self.shared.tun) {
-            limit_segments(&mut network, index, mtu_bytes);
-        }
-    }
-
-    fn tun_failure(&self, error: &io::Error) -> Failure {
-        let name = self.shared.tun.map_or_else(String::new, |(name, _)| name.to_string());
-        Failure::TunGone(format!("{name} ({error})"))
-    }
-
     fn counters(&self) -> &WorkerCounters {
         &self.shared.workers[self.number].counters
     }
@@ -436,7 +355,7 @@ impl Worker {
         counters.sent_messages.add(sent.messages);
         counters.sent_datagrams.add(sent.datagrams);
         counters.sent_bytes.add(sent.bytes);
-        counters.dropped_socket_full.add(sent.dropped_full);
+        counters.dropped_send_full.add(sent.dropped_full);
         counters.dropped_too_big.add(sent.dropped_too_big);
         counters.dropped_unreachable.add(sent.dropped_unreachable);
         counters.tun_writes.add(written.writes);
@@ -455,18 +374,4 @@ fn outlet<'a>(
 ) -> Outlet<'a> {
     let mtu_bytes = shared.mtu_bytes.load(Ordering::Relaxed);
     Outlet { queue, sockets, counters: &shared.workers[number].counters, now, mtu_bytes }
-}
-
-fn write_plain(queue: &TunQueue, packet: &[u8], counters: &WorkerCounters) {
-    write(queue, VirtioHeader::default(), packet, counters);
-}
-
-fn write(queue: &TunQueue, header: VirtioHeader, packet: &[u8], counters: &WorkerCounters) {
-    match queue.write(&[IoSlice::new(&header.encode()), IoSlice::new(packet)]) {
-        Ok(()) => {
-            counters.tun_writes.add(1);
-            counters.tun_packets.add(1);
-        }
-        Err(_) => counters.dropped_tun.add(1),
-    }
 }

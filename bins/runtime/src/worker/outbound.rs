@@ -37,15 +37,15 @@ impl Outbound {
         }
     }
 
-    /// Reads packets until a batch is full or nothing waits. Returns whether more may wait.
-    pub(super) fn read(&mut self, queue: &TunQueue, counters: &WorkerCounters) -> io::Result<bool> {
+    /// Reads packets until a batch is full or nothing waits.
+    pub(super) fn read(&mut self, queue: &TunQueue, counters: &WorkerCounters) -> io::Result<()> {
         self.packets.clear();
         let mut used = 0;
         while used < BATCH_BYTES && self.packets.len() < PACKETS_MAX {
             let room = &mut self.storage[used..used + PACKET_BYTES_MAX];
             let read = match queue.read(room) {
                 Ok(Some(read)) => read,
-                Ok(None) => return Ok(false),
+                Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     counters.dropped_bad_super_packet.add(1);
                     continue;
@@ -62,7 +62,7 @@ impl Outbound {
                 None => counters.dropped_bad_super_packet.add(1),
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether the batch holds anything.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use rustix::process::geteuid;
 use sluice_lab::requirements;
 
 use crate::cargo::cargo;
@@ -22,7 +23,7 @@ mod tests;
     cargo xtask test                        everything; end-to-end tests only as root\n  \
     cargo xtask test --only fmt,clippy      two steps\n  \
     sudo -E env PATH=\"$PATH\" cargo xtask test --only end-to-end\n\n\
-    Logs are under target/xtask/. With CI=true the set-up runs first, and nothing is skipped.")]
+    Logs are under target/xtask/. Root installs what is missing; with CI=true nothing is skipped.")]
 pub(crate) struct Arguments {
     /// Only these steps, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "STEP")]
@@ -69,9 +70,9 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Step>> {
     Ok(STEPS.iter().filter(is_chosen).collect())
 }
 
-/// In CI installs; elsewhere only looks, since installing is `cargo xtask setup`'s job.
+/// Root and CI install what is missing; anybody else is told what it is and how to get it.
 fn set_up(log: &Log) -> Result<Outcome> {
-    if requirements::in_ci() {
+    if requirements::in_ci() || geteuid().is_root() {
         return Ok(setup::install(log)?.into());
     }
     let mut missing = requirements::missing();

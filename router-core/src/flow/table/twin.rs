@@ -1,5 +1,6 @@
 //! The slow twin of the flow table: a list that is searched from end to end. Driven by the same operations.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -139,7 +140,10 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.flows_used() as usize, list.len());
-            for tuple in &universe {
+            let mut found_at_once = vec![None; universe.len()];
+            table.lookup_many(&universe, &mut found_at_once);
+            for (tuple, found_at_once) in universe.iter().zip(found_at_once) {
+                prop_assert_eq!(found_at_once, table.lookup(tuple));
                 let found = table.lookup(tuple).map(|(id, direction)| {
                     let flow = table.flow(id).unwrap();
                     (flow.incoming(Direction::Original), flow.phase(), flow.last_seen(), direction)
