@@ -160,7 +160,7 @@ drop_reasons! {
     SourceIsOurs = "source_is_ours",
     /// One of our overlay addresses, but not through a tunnel. P33.
     OverlayAddressOutsideTunnel = "overlay_address_outside_tunnel",
-    /// Addressed to us, but nothing here takes it.
+    /// A ping to us that is broken or in pieces.
     NotServed = "not_served",
     /// No rule allows it. FLT-1.
     NotAllowed = "not_allowed",
@@ -249,7 +249,6 @@ pub const fn reaction(reason: DropReason) -> Reaction {
         | DropReason::NatPortsExhausted
         | DropReason::NatTupleTaken
         | DropReason::NatPairTaken => Reaction::Notice(Notice::Unreachable(Unreachable::AdminProhibited)),
-        DropReason::NotServed => Reaction::Notice(Notice::Unreachable(Unreachable::Port)),
         DropReason::NoRoute => Reaction::Notice(Notice::Unreachable(Unreachable::NoRoute)),
         DropReason::HopLimitReached => Reaction::Notice(Notice::HopLimitExceeded),
         // "Too big" names an MTU, which the data path knows when it answers.
@@ -277,6 +276,7 @@ pub const fn reaction(reason: DropReason) -> Reaction {
         | DropReason::MartianDestination
         | DropReason::SourceIsOurs
         | DropReason::OverlayAddressOutsideTunnel
+        | DropReason::NotServed
         | DropReason::NoFlow
         | DropReason::WrongIngress
         | DropReason::TcpInvalid
