@@ -142,13 +142,14 @@ fn flt_7_closing_one_of_many_is_worked_off_in_pieces() {
 fn flt_8_a_lapsed_lease_is_a_closed_session_compared_with_each_packet() {
     for net in BOTH {
         let mut desk = Desk::new();
-        let lease = Some(desk.now.saturating_add(Duration::from_secs(15)));
-        let rule = Rule { lease, ..rule(1, desk.alice, net.alice, vec![destination(net.plain, None)]) };
+        let lease = desk.now.saturating_add(Duration::from_secs(15));
+        let rule =
+            Rule { lease: Some(lease), ..rule(1, desk.alice, net.alice, vec![destination(net.plain, None)]) };
         desk.node.open_session(desk.now, &rule).unwrap();
         let (from, to) = (at(net.alice, 5000), at(net.plain, 53));
         let question = udp(&from, &to, b"?");
         desk.alice_sends(question.clone()).forwarded_to(Egress::Tun);
-        desk.now = lease.unwrap();
+        desk.now = lease;
         assert_prohibited(&desk.alice_sends(question.clone()).answered());
         let answer = udp(&to, &from, b"!");
         assert_eq!(desk.tun_brings(answer.clone()).dropped(), DropReason::NoFlow);
