@@ -1,5 +1,33 @@
 //! Reaches devices in a tenant network for Sluice routers.
-#![expect(dead_code, reason = "the connector itself is being built on it")]
 
+mod check;
+mod cli;
 mod config;
-fn main() {}
+mod rules;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sluice_runtime::host::admin::print;
+use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::keys;
+
+use self::cli::{Cli, Command};
+use self::config::ADMIN_SOCKET_DEFAULT;
+
+fn main() -> ExitCode {
+    dispatch(Cli::parse()).err().map_or(ExitCode::SUCCESS, |failure| failure.report())
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(options) => run::run(&options.config, &cli.log),
+        Command::CheckConfig(options) => check::run(&options.path()),
+        Command::Status(options) => print::status(&options, ADMIN_SOCKET_DEFAULT),
+        Command::Flows(options) => print::flows(&options, ADMIN_SOCKET_DEFAULT),
+        Command::Genkey => keys::genkey(),
+        Command::Genpsk => keys::genpsk(),
+        Command::Pubkey => keys::pubkey(),
+    }
+}

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use ipnet::IpNet;
+use router_core::selector::PortRange;
 use sluice_runtime::host::admin::table;
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::failure::Failure;
 
-use crate::config::RouterConfig;
 use crate::config::target::Destination;
 use crate::config::ways::Way;
+use crate::config::{RouterConfig, refusal_in_words};
 
 /// Reads `file` and prints what it says.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
@@ -42,7 +43,7 @@ fn head(config: &RouterConfig) -> Vec<(&'static str, String)> {
         ("addresses", join(&node.addresses)),
         ("client pool", join(&config.client_ip_pool)),
         ("MTU", format!("{} bytes", node.mtu_bytes)),
-        ("denied packets", config.deny_signal.in_words().to_owned()),
+        ("denied packets", refusal_in_words(config.deny_signal).to_owned()),
         ("admin socket", node.admin_socket.display().to_string()),
     ];
     if let Some(tun) = &config.tun {
@@ -104,14 +105,14 @@ fn sessions(config: &RouterConfig) -> comfy_table::Table {
 /// What the client sends to, and what that becomes.
 pub(crate) fn in_words(destination: &Destination) -> (String, String) {
     let selector = &destination.selector;
-    let protocol = selector.protocol.map_or("any".to_owned(), |protocol| protocol.to_string());
-    let ports = selector.ports.map_or(String::new(), |ports| format!(" port {ports}"));
-    let sent = format!("{protocol} {}{ports}", selector.addresses);
-    let becomes = destination.nat.map_or("the same".to_owned(), |nat| {
-        let ports = nat.ports.map_or(String::new(), |ports| format!(" port {ports}"));
-        format!("{}{ports}", nat.addresses)
-    });
-    (sent, becomes)
+    let protocol = selector.proto().map_or("any".to_owned(), |protocol| protocol.to_string());
+    let becomes = destination.nat.map(|nat| format!("{}{}", nat.addr, ports_in_words(nat.ports)));
+    let sent = format!("{protocol} {}{}", selector.ip(), ports_in_words(selector.ports()));
+    (sent, becomes.unwrap_or_else(|| "the same".to_owned()))
+}
+
+fn ports_in_words(ports: Option<PortRange>) -> String {
+    ports.map_or(String::new(), |ports| format!(" port {ports}"))
 }
 
 fn join<T: ToString>(items: &[T]) -> String {

@@ -1,10 +1,11 @@
 //! The command line.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use sluice_runtime::host::arguments::{AdminOptions, LogOptions};
+use sluice_runtime::host::arguments::{
+    AdminOptions, CheckOptions, ConfigOption, FlowOptions, LogOptions, ReportOptions,
+};
 use sluice_runtime::host::failure::EXIT_CODES;
 
 const EXAMPLES: &str = "\
@@ -83,31 +84,6 @@ Environment: LOG_LEVEL=verbose|error|silent, WG_PROCESS_FOREGROUND=1, WG_TUN_NAM
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ConfigOption {
-    /// The configuration file (TOML; docs/examples has one).
-    #[arg(long, short, value_name = "FILE", env = "SLUICE_CONFIG")]
-    pub(crate) config: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CheckOptions {
-    /// The configuration file.
-    #[arg(value_name = "FILE", required_unless_present = "config")]
-    pub(crate) file: Option<PathBuf>,
-
-    /// The same, as `run` takes it.
-    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
-    pub(crate) config: Option<PathBuf>,
-}
-
-impl CheckOptions {
-    /// The file; the command line parser sees to it that one of the two is there.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.file.clone().or_else(|| self.config.clone()).unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct WireguardOptions {
     /// Stay in the foreground.
     #[arg(long, short)]
@@ -124,26 +100,6 @@ pub(crate) struct WireguardOptions {
 pub(crate) struct WireguardCli {
     #[command(flatten)]
     pub(crate) options: WireguardOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReportOptions {
-    #[command(flatten)]
-    pub(crate) admin: AdminOptions,
-
-    /// As JSON, with all there is.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FlowOptions {
-    #[command(flatten)]
-    pub(crate) report: ReportOptions,
-
-    /// At most so many.
-    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
-    pub(crate) max: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,21 +1,25 @@
 //! Terminates WireGuard tunnels, enforces session rules, translates, forwards.
-#![expect(dead_code, reason = "the router's own commands are being built on them")]
-
+mod access;
+mod ask;
 mod check;
 mod cli;
 mod config;
 mod packet_text;
+mod rules;
+mod run;
 mod wireguard;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sluice_runtime::host::admin::print;
 use sluice_runtime::host::arguments::LogOptions;
-use sluice_runtime::host::failure::{Exit, Failure};
+use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::keys;
 
 use self::cli::{Cli, Command, WireguardCli};
+use self::config::ADMIN_SOCKET_DEFAULT;
 
 /// Under this name the program is what wg-quick can call: one word, and the interface.
 const WIREGUARD_NAME: &str = "sluice-wireguard";
@@ -36,11 +40,11 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Command::Genkey => done(keys::genkey()),
         Command::Genpsk => done(keys::genpsk()),
         Command::Pubkey => done(keys::pubkey()),
-        Command::Run(_)
-        | Command::Status(_)
-        | Command::Flows(_)
-        | Command::Explain(_)
-        | Command::Session(_) => Err(Failure::new(Exit::Failed, "this build does not run a router yet")),
+        Command::Run(options) => done(run::run(&options.config, &log)),
+        Command::Status(options) => done(print::status(&options, ADMIN_SOCKET_DEFAULT)),
+        Command::Flows(options) => done(print::flows(&options, ADMIN_SOCKET_DEFAULT)),
+        Command::Explain(options) => done(ask::explain(&options)),
+        Command::Session(command) => done(ask::session(&command)),
     }
 }
 

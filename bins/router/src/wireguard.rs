@@ -62,6 +62,14 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.runtime.stop() {
+            tracing::error!(%error, "the interface did not stop in time");
+        }
+    }
+}
+
 fn interface_name(text: &str) -> Result<InterfaceName, Failure> {
     text.parse().map_err(|error| Failure::new(Exit::Failed, "cannot make this interface").because(&error))
 }

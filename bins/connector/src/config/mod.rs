@@ -4,7 +4,7 @@
 pub(crate) mod mapping;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 
@@ -57,6 +57,11 @@ impl ConnectorConfig {
     /// Everything that is wrong with it.
     pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
         Self::read(path, Document::read(path, environment::of_this_process())?)
+    }
+
+    /// Whether devices see an egress address instead of the sender's.
+    pub(crate) fn snats(&self) -> bool {
+        self.tun.as_ref().is_some_and(|tun| tun.snat)
     }
 
     fn read(path: &Path, mut document: Document) -> Result<Self, Problems> {

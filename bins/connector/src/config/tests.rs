@@ -97,7 +97,16 @@ fn keys_of_the_routers_file_are_unknown_here() {
     );
 }
 
-fn read(text: &str) -> Result<ConnectorConfig, Vec<String>> {
+/// A file with a mapping for each IP version.
+pub(crate) fn whole() -> String {
+    let web6 = WEB.replace("'web'", "'web6'").replace("192.168.7.10", "fd07::10");
+    let node = NODE.replace("['10.99.0.2']", "['10.99.0.2', 'fd99::2']");
+    let tun = TUN.replace("['192.168.7.200']", "['192.168.7.200', 'fd07::200']");
+    [&node, &tun, ROUTER, DIALS, WEB, &web6].concat()
+}
+
+/// What is in the file, or what is said of it.
+pub(crate) fn read(text: &str) -> Result<ConnectorConfig, Vec<String>> {
     let path = scratch(text);
     let parsed =
         Document::read(&path, std::iter::empty()).and_then(|document| ConnectorConfig::read(&path, document));

@@ -9,12 +9,13 @@ pub(crate) mod target_fault;
 pub(crate) mod ways;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
+use router_core::Refusal;
 use serde::Deserialize;
 use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
@@ -39,7 +40,7 @@ pub(crate) const ADMIN_SOCKET_DEFAULT: &str = "/run/sluice/router.sock";
 pub(crate) struct RouterConfig {
     pub(crate) node: NodeSettings,
     pub(crate) client_ip_pool: Vec<IpNet>,
-    pub(crate) deny_signal: DenySignal,
+    pub(crate) deny_signal: Refusal,
     pub(crate) tun: Option<RouterTun>,
     pub(crate) clients: Vec<Client>,
     pub(crate) connectors: Vec<PeerSettings>,
@@ -57,39 +58,25 @@ pub(crate) struct RouterTun {
     pub(crate) routes: Vec<IpNet>,
 }
 
-/// What a client is told about packets no rule allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DenySignal {
-    /// Nothing.
-    Silent,
-    /// ICMP, administratively prohibited.
-    #[default]
-    Prohibited,
-    /// A TCP reset; ICMP for all else.
-    Reset,
+/// How refused packets are answered, for people.
+pub(crate) fn refusal_in_words(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Silent => "dropped silently",
+        Refusal::Prohibited => "answered: administratively prohibited",
+        Refusal::Reset => "answered: TCP reset, else administratively prohibited",
+    }
 }
 
-impl DenySignal {
-    /// For people.
-    pub(crate) fn in_words(self) -> &'static str {
-        match self {
-            Self::Silent => "dropped silently",
-            Self::Prohibited => "answered: administratively prohibited",
-            Self::Reset => "answered: TCP reset, else administratively prohibited",
-        }
-    }
-
-    /// `silent`, `prohibited` or `reset`.
-    ///
-    /// # Errors
-    /// [`ValueFault::NotAWord`].
-    pub(crate) fn parse(text: &str) -> Result<Self, ValueFault> {
-        match text {
-            "silent" => Ok(Self::Silent),
-            "prohibited" => Ok(Self::Prohibited),
-            "reset" => Ok(Self::Reset),
-            _ => Err(ValueFault::NotAWord { given: text.to_owned(), known: "silent, prohibited, reset" }),
-        }
+/// `silent`, `prohibited` or `reset`.
+///
+/// # Errors
+/// [`ValueFault::NotAWord`].
+pub(crate) fn refusal(text: &str) -> Result<Refusal, ValueFault> {
+    match text {
+        "silent" => Ok(Refusal::Silent),
+        "prohibited" => Ok(Refusal::Prohibited),
+        "reset" => Ok(Refusal::Reset),
+        _ => Err(ValueFault::NotAWord { given: text.to_owned(), known: "silent, prohibited, reset" }),
     }
 }
 
@@ -142,6 +129,16 @@ impl RouterConfig {
         self.clients.iter().find(|client| client.addresses.contains(&address))
     }
 
+    /// The target of this name.
+    pub(crate) fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name == name)
+    }
+
+    /// Whether packets of this address may come from a client.
+    pub(crate) fn knows_client(&self, address: IpAddr) -> bool {
+        self.client_at(address).is_some() || arrives_on_tun(self.tun.as_ref(), &self.client_ip_pool, address)
+    }
+
     /// The ways destinations can take.
     pub(crate) fn ways(&self) -> Ways<'_> {
         let egress = self.tun.as_ref().map(|tun| tun.common.egress_addresses.as_slice());
@@ -181,11 +178,11 @@ fn values<T: Clone>(placed: &[(Place, T)]) -> Vec<T> {
     placed.iter().map(|(_, value)| value.clone()).collect()
 }
 
-fn pool_and_signal(document: &mut Document, problems: &mut Problems) -> Option<(Vec<IpNet>, DenySignal)> {
+fn pool_and_signal(document: &mut Document, problems: &mut Problems) -> Option<(Vec<IpNet>, Refusal)> {
     let table: ClientsTable = document.section(problems)?;
     let place = Place::table(ClientsTable::TABLE);
     let pool = value::each(&table.client_ip_pool, &place.field("client_ip_pool"), problems, value::prefix);
-    let signal = table.deny_signal.as_deref().map_or(Ok(DenySignal::default()), DenySignal::parse);
+    let signal = table.deny_signal.as_deref().map_or(Ok(Refusal::default()), refusal);
     let signal = problems.take(&place.field("deny_signal"), signal);
     Some((pool, signal.unwrap_or_default()))
 }
@@ -248,6 +245,10 @@ fn sessions(
     values(&placed)
 }
 
+fn arrives_on_tun(tun: Option<&RouterTun>, pool: &[IpNet], address: IpAddr) -> bool {
+    tun.is_some_and(|tun| tun.accept_clients) && client::in_pool(address, pool).is_ok()
+}
+
 /// One key, one address, one prefix belongs to one peer; one name to one thing of its kind.
 fn note_duplicates(
     config: &RouterConfig,
@@ -302,8 +303,8 @@ fn not_ours(config: &RouterConfig, destination: &target::Destination) -> Result<
     let clients = config.clients.iter().flat_map(|client| &client.addresses);
     for address in config.node.addresses.iter().chain(clients) {
         let host = value::host_prefix(*address);
-        for range in [destination.selector.addresses, destination.reached()] {
-            if range.touches(&host) {
+        for range in [destination.selector.ip(), destination.reached()] {
+            if range::touches(&range, &host) {
                 return Err(TargetFault::OwnAddress { range: range.to_string(), address: *address });
             }
         }

@@ -3,167 +3,75 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use sluice_runtime::host::config::value;
+use router_core::selector::{IpRange, PortRange, SelectorError};
+use sluice_runtime::host::config::value::{self, ValueFault};
 use toml::Value;
 
 use super::target_fault::TargetFault;
 
-/// Addresses of one version, both ends included, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AddressRange {
-    start: IpAddr,
-    end: IpAddr,
-}
-
-/// Ports, both ends included, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
-    start: u16,
-    end: u16,
-}
-
-impl AddressRange {
-    /// # Errors
-    /// If the versions differ or the ends are the wrong way round.
-    pub(crate) fn new(start: IpAddr, end: IpAddr) -> Result<Self, TargetFault> {
-        if start.is_ipv4() != end.is_ipv4() {
-            return Err(TargetFault::MixedVersions { start, end });
-        }
-        if start > end {
-            return Err(TargetFault::EmptyRange { start: start.to_string(), end: end.to_string() });
-        }
-        Ok(Self { start, end })
-    }
-
-    pub(crate) fn single(address: IpAddr) -> Self {
-        Self { start: address, end: address }
-    }
-
-    pub(crate) fn start(self) -> IpAddr {
-        self.start
-    }
-
-    pub(crate) fn end(self) -> IpAddr {
-        self.end
-    }
-
-    pub(crate) fn is_ipv4(self) -> bool {
-        self.start.is_ipv4()
-    }
-
-    pub(crate) fn is_single(self) -> bool {
-        self.start == self.end
-    }
-
-    /// Addresses beyond the first: the size less one, which fits even for all of v6.
-    pub(crate) fn last_offset(self) -> u128 {
-        bits(self.end) - bits(self.start)
-    }
-
-    pub(crate) fn overlaps(self, other: Self) -> bool {
-        self.is_ipv4() == other.is_ipv4() && self.start <= other.end && other.start <= self.end
-    }
-
-    /// Whether every address lies in `net`.
-    pub(crate) fn within(self, net: &IpNet) -> bool {
-        net.contains(&self.start) && net.contains(&self.end)
-    }
-
-    /// Whether an address lies in `net`.
-    pub(crate) fn touches(self, net: &IpNet) -> bool {
-        self.overlaps(Self { start: net.network(), end: net.broadcast() })
-    }
-
-    /// `"10.20.0.5"`, `"10.20.0.0/24"`, `"10.20.0.5-10.20.0.9"` or `{ start = "…", end = "…" }`.
-    ///
-    /// # Errors
-    /// Why it is none of these.
-    pub(crate) fn from_toml(value: &Value) -> Result<Self, TargetFault> {
-        match ends(value) {
-            Some((start, end)) => Self::new(address(start)?, address(end)?),
-            None => Self::from_text(value.as_str().ok_or_else(|| TargetFault::NotARange(value.to_string()))?),
-        }
-    }
-
-    fn from_text(text: &str) -> Result<Self, TargetFault> {
-        if text.contains('/') {
-            let net = value::prefix(text).map_err(TargetFault::Value)?;
-            return Self::new(net.network(), net.broadcast());
-        }
-        match text.split_once('-') {
-            Some((start, end)) => Self::new(address(start.trim())?, address(end.trim())?),
-            None => address(text).map(Self::single),
-        }
+/// `"10.20.0.5"`, `"10.20.0.0/24"`, `"10.20.0.5-10.20.0.9"` or `{ start = "…", end = "…" }`.
+///
+/// # Errors
+/// Why it is none of these.
+pub(crate) fn addresses(value: &Value) -> Result<IpRange, TargetFault> {
+    match table_ends(value).map(|(start, end)| (start.as_str(), end.as_str())) {
+        Some((Some(start), Some(end))) => between(start, end),
+        Some(_) => Err(TargetFault::NotARange(value.to_string())),
+        None => addresses_in_text(value.as_str().ok_or_else(|| TargetFault::NotARange(value.to_string()))?),
     }
 }
 
-impl std::fmt::Display for AddressRange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_single() { write!(f, "{}", self.start) } else { write!(f, "{}-{}", self.start, self.end) }
+/// `22`, `"8000-8080"` or `{ start = 8000, end = 8080 }`.
+///
+/// # Errors
+/// Why it is none of these.
+pub(crate) fn ports(value: &Value) -> Result<PortRange, TargetFault> {
+    let (start, end) = numeric_ends(value)
+        .or_else(|| value.as_integer().map(|port| (port, port)))
+        .ok_or_else(|| TargetFault::NotPorts(value.to_string()))?;
+    let empty = |_| TargetFault::EmptyRange { start: start.to_string(), end: end.to_string() };
+    PortRange::new(port(start)?, port(end)?).map_err(empty)
+}
+
+/// Addresses beyond the first: the size less one, which fits even for all of IPv6.
+pub(crate) fn last_offset(range: &IpRange) -> u128 {
+    bits(range.end()) - bits(range.start())
+}
+
+/// Whether all of `range` lies in `net`.
+pub(crate) fn within(range: &IpRange, net: &IpNet) -> bool {
+    net.contains(&range.start()) && net.contains(&range.end())
+}
+
+/// Whether some of `range` lies in `net`.
+pub(crate) fn touches(range: &IpRange, net: &IpNet) -> bool {
+    range.overlaps(&IpRange::from(*net))
+}
+
+fn addresses_in_text(text: &str) -> Result<IpRange, TargetFault> {
+    if text.contains('/') {
+        return value::prefix(text).map(IpRange::from).map_err(TargetFault::Value);
+    }
+    match text.split_once('-') {
+        Some((start, end)) => between(start.trim(), end.trim()),
+        None => address(text).map(IpRange::single),
     }
 }
 
-impl Ports {
-    /// # Errors
-    /// If the ends are the wrong way round.
-    pub(crate) fn new(start: u16, end: u16) -> Result<Self, TargetFault> {
-        if start > end {
-            return Err(TargetFault::EmptyRange { start: start.to_string(), end: end.to_string() });
+fn between(start: &str, end: &str) -> Result<IpRange, TargetFault> {
+    let (start, end) = (address(start)?, address(end)?);
+    IpRange::new(start, end).map_err(|error| match error {
+        SelectorError::MixedVersions => TargetFault::MixedVersions { start, end },
+        SelectorError::EmptyRange | SelectorError::PortsWithoutProtocol => {
+            TargetFault::EmptyRange { start: start.to_string(), end: end.to_string() }
         }
-        Ok(Self { start, end })
-    }
-
-    pub(crate) fn start(self) -> u16 {
-        self.start
-    }
-
-    pub(crate) fn end(self) -> u16 {
-        self.end
-    }
-
-    pub(crate) fn is_single(self) -> bool {
-        self.start == self.end
-    }
-
-    pub(crate) fn last_offset(self) -> u16 {
-        self.end - self.start
-    }
-
-    pub(crate) fn overlaps(self, other: Self) -> bool {
-        self.start <= other.end && other.start <= self.end
-    }
-
-    /// `22`, `"8000-8080"` or `{ start = 8000, end = 8080 }`.
-    ///
-    /// # Errors
-    /// Why it is none of these.
-    pub(crate) fn from_toml(value: &Value) -> Result<Self, TargetFault> {
-        if let Some((start, end)) = numeric_ends(value) {
-            return Self::new(port(start)?, port(end)?);
-        }
-        value
-            .as_integer()
-            .ok_or_else(|| TargetFault::NotPorts(value.to_string()))
-            .and_then(port)
-            .and_then(|port| Self::new(port, port))
-    }
-}
-
-impl std::fmt::Display for Ports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_single() { write!(f, "{}", self.start) } else { write!(f, "{}-{}", self.start, self.end) }
-    }
+    })
 }
 
 /// The ends of a table that has just these two keys.
 fn table_ends(value: &Value) -> Option<(&Value, &Value)> {
     let table = value.as_table().filter(|table| table.len() == 2)?;
     Some((table.get("start")?, table.get("end")?))
-}
-
-fn ends(value: &Value) -> Option<(&str, &str)> {
-    let (start, end) = table_ends(value)?;
-    Some((start.as_str()?, end.as_str()?))
 }
 
 fn numeric_ends(value: &Value) -> Option<(i64, i64)> {
@@ -175,7 +83,7 @@ fn numeric_ends(value: &Value) -> Option<(i64, i64)> {
 }
 
 fn address(text: &str) -> Result<IpAddr, TargetFault> {
-    text.parse().map_err(|_| TargetFault::Value(value::ValueFault::NotAnAddress(text.to_owned())))
+    text.parse().map_err(|_| TargetFault::Value(ValueFault::NotAnAddress(text.to_owned())))
 }
 
 fn port(given: i64) -> Result<u16, TargetFault> {
@@ -204,11 +112,12 @@ mod tests {
             ("{ start = '10.0.0.9', end = 'fd00::1' }", None),
             ("{ start = '10.0.0.1' }", None),
             ("{ start = '10.0.0.1', end = '10.0.0.2', step = 1 }", None),
+            ("{ start = 1, end = 2 }", None),
             ("'10.20.0.1/30'", None),
             ("'db.example.com'", None),
             ("5", None),
         ] {
-            let parsed = AddressRange::from_toml(&toml(text)).ok().map(|range| range.to_string());
+            let parsed = addresses(&toml(text)).ok().map(|range| range.to_string());
             assert_eq!(parsed.as_deref(), expected, "{text}");
         }
     }
@@ -225,21 +134,21 @@ mod tests {
             ("'ssh'", None),
             ("'22'", None),
         ] {
-            let parsed = Ports::from_toml(&toml(text)).ok().map(|ports| ports.to_string());
+            let parsed = ports(&toml(text)).ok().map(|ports| ports.to_string());
             assert_eq!(parsed.as_deref(), expected, "{text}");
         }
     }
 
     #[test]
-    fn ranges_of_different_versions_never_overlap() {
-        for (a, b, expected) in [
-            ("'10.0.0.0/24'", "'10.0.0.255'", true),
-            ("'10.0.0.0/24'", "'10.0.1.0'", false),
-            ("'0.0.0.0/0'", "'::/0'", false),
-            ("'fd00::/64'", "'fd00::1-fd00:1::'", true),
+    fn a_range_lies_within_touches_or_misses_a_prefix() {
+        for (text, is_within, touching) in [
+            ("'10.0.0.1-10.0.0.9'", true, true),
+            ("'10.0.0.250-10.0.1.1'", false, true),
+            ("'10.0.1.1'", false, false),
+            ("'fd00::1'", false, false),
         ] {
-            let [a, b] = [a, b].map(|text| AddressRange::from_toml(&toml(text)).unwrap());
-            assert_eq!((a.overlaps(b), b.overlaps(a)), (expected, expected));
+            let (range, net) = (addresses(&toml(text)).unwrap(), "10.0.0.0/24".parse().unwrap());
+            assert_eq!((within(&range, &net), touches(&range, &net)), (is_within, touching), "{text}");
         }
     }
 

@@ -110,7 +110,7 @@ fn target<'a>(
 
 fn of_its_version(client_ip: IpAddr, target: &Target) -> Result<(), SessionFault> {
     let v4 = client_ip.is_ipv4();
-    if target.destinations.iter().any(|destination| destination.selector.addresses.is_ipv4() == v4) {
+    if target.destinations.iter().any(|destination| destination.selector.ip().start().is_ipv4() == v4) {
         return Ok(());
     }
     let version = super::target::version_of(client_ip);
@@ -121,6 +121,25 @@ fn of_its_version(client_ip: IpAddr, target: &Target) -> Result<(), SessionFault
 fn moment(value: &toml::Value) -> Result<Timestamp, SessionFault> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.parse().map_err(|_| SessionFault::NotAMoment(text))
+}
+
+/// Whether a session asked for at run time would be legal in the file, overlaps apart.
+///
+/// # Errors
+/// The first fault.
+pub(crate) fn legal(
+    session: &Session,
+    known_client: impl Fn(IpAddr) -> bool,
+    targets: &[Target],
+) -> Result<(), SessionFault> {
+    if !known_client(session.client_ip) {
+        return Err(SessionFault::UnknownClient(session.client_ip));
+    }
+    let target = targets.iter().find(|target| target.name == session.target);
+    of_its_version(
+        session.client_ip,
+        target.ok_or_else(|| SessionFault::UnknownTarget(session.target.clone()))?,
+    )
 }
 
 /// Notes sessions of one client that one packet could match both. The first of each pair stays.
@@ -135,7 +154,8 @@ pub(crate) fn note_overlaps(sessions: &[(Place, Session)], targets: &[Target], p
     }
 }
 
-fn overlap(targets: &[Target], a: &str, b: &str) -> bool {
+/// Whether one packet could match both targets.
+pub(crate) fn overlap(targets: &[Target], a: &str, b: &str) -> bool {
     let named = |name: &str| targets.iter().find(|target| target.name == name);
     let Some((a, b)) = named(a).zip(named(b)) else { return false };
     a.destinations.iter().any(|a| b.destinations.iter().any(|b| a.overlaps(b)))

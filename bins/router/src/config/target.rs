@@ -3,14 +3,17 @@
 
 use std::net::IpAddr;
 
+use router_core::Refusal;
+use router_core::packet::{Protocol, Version};
+use router_core::rules::Dnat;
+use router_core::selector::{IpRange, PortRange, Selector};
 use serde::Deserialize;
 use sluice_runtime::host::config::node::required;
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::config::{Place, Problems, value};
 use toml::Value;
 
-use super::DenySignal;
-use super::range::{AddressRange, Ports};
+use super::range;
 use super::target_fault::TargetFault;
 
 /// `[[target]]` as written.
@@ -56,7 +59,7 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) src_nat: bool,
     /// The node's, unless the target has its own.
-    pub(crate) deny_signal: Option<DenySignal>,
+    pub(crate) deny_signal: Option<Refusal>,
     /// Never two that one packet could match.
     pub(crate) destinations: Vec<Destination>,
 }
@@ -64,60 +67,22 @@ pub(crate) struct Target {
 /// One destination of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
+    /// What the client sends.
     pub(crate) selector: Selector,
-    pub(crate) nat: Option<Nat>,
-}
-
-/// What the client sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Selector {
-    pub(crate) addresses: AddressRange,
-    pub(crate) protocol: Option<Protocol>,
-    /// Only with a protocol.
-    pub(crate) ports: Option<Ports>,
-}
-
-/// The protocols selectors name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// What the destination becomes: one address, or as many as the selector has; the same for ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nat {
-    pub(crate) addresses: AddressRange,
-    pub(crate) ports: Option<Ports>,
+    /// What the destination becomes: one address, or as many as the selector has; the same for ports.
+    pub(crate) nat: Option<Dnat>,
 }
 
 impl Destination {
     /// Where packets go after translation.
-    pub(crate) fn reached(&self) -> AddressRange {
-        self.nat.map_or(self.selector.addresses, |nat| nat.addresses)
+    pub(crate) fn reached(&self) -> IpRange {
+        self.nat.map_or(self.selector.ip(), |nat| nat.addr)
     }
 
     /// Whether one packet could match both: what clients send is compared, before translation.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.selector, &other.selector);
-        ours.addresses.overlaps(theirs.addresses)
-            && both(ours.protocol, theirs.protocol, |a, b| a == b)
-            && both(ours.ports, theirs.ports, Ports::overlaps)
+        self.selector.overlaps(&other.selector)
     }
-}
-
-/// Whether two constraints agree; an absent one agrees with everything.
-fn both<T>(a: Option<T>, b: Option<T>, agree: impl FnOnce(T, T) -> bool) -> bool {
-    a.zip(b).is_none_or(|(a, b)| agree(a, b))
 }
 
 /// Parses a target; its faults are noted at their fields.
@@ -131,7 +96,7 @@ pub(crate) fn parse(
     let name = name.and_then(|name| problems.take(&place.field("name"), value::name(name)));
     let deny_signal = table.deny_signal.as_deref();
     let deny_signal =
-        deny_signal.map(|text| problems.take(&place.field("deny_signal"), DenySignal::parse(text)));
+        deny_signal.map(|text| problems.take(&place.field("deny_signal"), super::refusal(text)));
     let dst = &place.field("dst");
     if table.dst.is_empty() {
         problems.note(dst, TargetFault::NoDestination);
@@ -168,11 +133,12 @@ fn destination(
 }
 
 fn selector(table: &SelectorTable, place: &Place, problems: &mut Problems) -> Option<Selector> {
-    let addresses =
-        problems.take(&place.field("ip"), AddressRange::from_toml(&table.ip).and_then(not_reserved));
-    let protocol = table.proto.as_deref().map(|text| problems.take(&place.field("proto"), protocol(text)));
-    let ports = ports(table.port.as_ref(), protocol.is_some(), place, problems);
-    Some(Selector { addresses: addresses?, protocol: flatten(protocol)?, ports: flatten(ports)? })
+    let ip = problems.take(&place.field("ip"), range::addresses(&table.ip).and_then(not_reserved));
+    let proto = table.proto.as_deref().map(|text| problems.take(&place.field("proto"), protocol(text)));
+    let ports = ports(table.port.as_ref(), proto.is_some(), place, problems);
+    let (ip, proto, ports) = (ip?, flatten(proto)?, flatten(ports)?);
+    // Ports without a protocol are noted above.
+    Selector::new(ip, proto, ports).ok()
 }
 
 /// `None` if a value was given and is wrong, `Some(None)` if none was given.
@@ -189,9 +155,9 @@ fn ports(
     has_protocol: bool,
     place: &Place,
     problems: &mut Problems,
-) -> Option<Option<Ports>> {
+) -> Option<Option<PortRange>> {
     let place = &place.field("port");
-    let ports = problems.take(place, Ports::from_toml(given?));
+    let ports = problems.take(place, range::ports(given?));
     if !has_protocol {
         problems.note(place, TargetFault::PortsWithoutProtocol);
     }
@@ -200,8 +166,8 @@ fn ports(
 
 fn protocol(text: &str) -> Result<Protocol, TargetFault> {
     match text.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
+        "tcp" => Ok(Protocol::TCP),
+        "udp" => Ok(Protocol::UDP),
         _ => Err(TargetFault::NotAProtocol(text.to_owned())),
     }
 }
@@ -212,54 +178,60 @@ fn nat_of(
     connectors: &[PeerSettings],
     place: &Place,
     problems: &mut Problems,
-) -> Option<Nat> {
+) -> Option<Dnat> {
     let addresses = nat_addresses(table, selector, connectors).and_then(|nat| fitting(nat, selector));
     let addresses = problems.take(place, addresses);
-    let ports = flatten(ports(table.port.as_ref(), selector.protocol.is_some(), place, problems))?;
+    let ports = flatten(ports(table.port.as_ref(), selector.proto().is_some(), place, problems))?;
     let ports = problems.take(&place.field("port"), fitting_ports(ports, selector))?;
-    Some(Nat { addresses: addresses?, ports })
+    Some(Dnat { addr: addresses?, ports })
 }
 
 fn nat_addresses(
     table: &NatTable,
     selector: &Selector,
     connectors: &[PeerSettings],
-) -> Result<AddressRange, TargetFault> {
+) -> Result<IpRange, TargetFault> {
     match (&table.addr, &table.connector) {
         (Some(_), Some(_)) => Err(TargetFault::NatTwice),
-        (Some(addr), None) => AddressRange::from_toml(addr).and_then(not_reserved),
-        (None, Some(name)) => connector_address(name, selector.addresses.is_ipv4(), connectors),
-        (None, None) if table.port.is_some() => Ok(selector.addresses),
+        (Some(addr), None) => range::addresses(addr).and_then(not_reserved),
+        (None, Some(name)) => connector_address(name, selector.ip().version(), connectors),
+        (None, None) if table.port.is_some() => Ok(selector.ip()),
         (None, None) => Err(TargetFault::NatEmpty),
     }
 }
 
-fn connector_address(name: &str, v4: bool, connectors: &[PeerSettings]) -> Result<AddressRange, TargetFault> {
+fn connector_address(
+    name: &str,
+    version: Version,
+    connectors: &[PeerSettings],
+) -> Result<IpRange, TargetFault> {
     let unknown = || TargetFault::UnknownConnector(name.to_owned());
     let connector = connectors.iter().find(|connector| connector.name == name).ok_or_else(unknown)?;
-    let address = connector.addresses.iter().find(|address| address.is_ipv4() == v4);
-    let version = version_name(v4);
+    let address = connector.addresses.iter().find(|address| address.is_ipv4() == (version == Version::V4));
+    let version = name_of(version);
     address
-        .map(|address| AddressRange::single(*address))
+        .map(|address| IpRange::single(*address))
         .ok_or_else(|| TargetFault::ConnectorVersion { connector: name.to_owned(), version })
 }
 
 /// One address takes all; a range of equal size takes offset by offset; nothing else has a meaning.
-fn fitting(nat: AddressRange, selector: &Selector) -> Result<AddressRange, TargetFault> {
-    let (told, sent) = (nat.to_string(), selector.addresses.to_string());
-    if nat.is_ipv4() != selector.addresses.is_ipv4() {
-        return Err(TargetFault::NatVersion { selector: sent, nat: told });
+fn fitting(nat: IpRange, selector: &Selector) -> Result<IpRange, TargetFault> {
+    let (sent, told) = (selector.ip(), nat.to_string());
+    if nat.version() != sent.version() {
+        return Err(TargetFault::NatVersion { selector: sent.to_string(), nat: told });
     }
-    let fits = nat.is_single() || nat.last_offset() == selector.addresses.last_offset();
-    if fits { Ok(nat) } else { Err(TargetFault::NatSize { selector: sent, nat: told }) }
+    let size = range::last_offset(&nat);
+    let fits = size == 0 || size == range::last_offset(&sent);
+    if fits { Ok(nat) } else { Err(TargetFault::NatSize { selector: sent.to_string(), nat: told }) }
 }
 
-fn fitting_ports(nat: Option<Ports>, selector: &Selector) -> Result<Option<Ports>, TargetFault> {
-    let Some(ports) = nat.filter(|ports| !ports.is_single()) else { return Ok(nat) };
-    if selector.ports.is_some_and(|sent| sent.last_offset() == ports.last_offset()) {
+fn fitting_ports(nat: Option<PortRange>, selector: &Selector) -> Result<Option<PortRange>, TargetFault> {
+    let size = |ports: &PortRange| ports.end() - ports.start();
+    let Some(ports) = nat.filter(|ports| size(ports) > 0) else { return Ok(nat) };
+    if selector.ports().is_some_and(|sent| size(&sent) == size(&ports)) {
         return Ok(nat);
     }
-    let sent = selector.ports.map_or("(any)".to_owned(), |sent| sent.to_string());
+    let sent = selector.ports().map_or("(any)".to_owned(), |sent| sent.to_string());
     Err(TargetFault::NatPorts { selector: sent, nat: ports.to_string() })
 }
 
@@ -276,10 +248,10 @@ const RESERVED: [(&str, &str); 9] = [
     ("ff00::/8", "multicast"),
 ];
 
-fn not_reserved(range: AddressRange) -> Result<AddressRange, TargetFault> {
+fn not_reserved(range: IpRange) -> Result<IpRange, TargetFault> {
     for (reserved, kind) in RESERVED {
         let reserved = reserved.parse().expect("the table above holds prefixes");
-        if range.touches(&reserved) {
+        if range::touches(&range, &reserved) {
             return Err(TargetFault::Reserved { range: range.to_string(), reserved, kind });
         }
     }
@@ -288,9 +260,12 @@ fn not_reserved(range: AddressRange) -> Result<AddressRange, TargetFault> {
 
 /// Of an address, for messages.
 pub(crate) fn version_of(address: IpAddr) -> &'static str {
-    version_name(address.is_ipv4())
+    name_of(if address.is_ipv4() { Version::V4 } else { Version::V6 })
 }
 
-fn version_name(v4: bool) -> &'static str {
-    if v4 { "IPv4" } else { "IPv6" }
+fn name_of(version: Version) -> &'static str {
+    match version {
+        Version::V4 => "IPv4",
+        Version::V6 => "IPv6",
+    }
 }

@@ -26,7 +26,7 @@ client_ip_pool = ["10.77.0.0/24", "fd77::/64"]
 fn the_whole_vocabulary_is_taken() {
     let config = read(&whole()).unwrap();
     assert_eq!(config.node.listen_port, 51_821);
-    assert_eq!(config.deny_signal, DenySignal::Reset);
+    assert_eq!(config.deny_signal, Refusal::Reset);
     assert_eq!(config.connectors[0].allowed_ips().len(), 3);
     assert_eq!(config.targets[0].destinations.len(), 2);
     assert_eq!(config.targets[0].destinations[0].reached().to_string(), "10.99.0.2");
@@ -204,7 +204,8 @@ fn a_syntax_error_is_told_with_line_and_column() {
     assert!(said[0].contains("line 2, column 8"), "{said:?}");
 }
 
-fn whole() -> String {
+/// A file with everything in it.
+pub(crate) fn whole() -> String {
     NODE.to_owned()
         + "listen_port = 51821\nmtu = 1400\nworkers = 2\nadmin_socket = '/run/sluice/r.sock'\ndeny_signal = 'reset'\n"
         + "[tun]\nname = 'sluice0'\negress_addresses = ['192.168.7.200']\nproxy_neighbours_on = 'lan0'\n"
@@ -240,7 +241,8 @@ fn session(client_ip: &str, target: &str) -> String {
     format!("[[session]]\nclient_ip = '{client_ip}'\ntarget = '{target}'\n\n")
 }
 
-fn read(text: &str) -> Result<RouterConfig, Vec<String>> {
+/// What is in the file, or what is said of it.
+pub(crate) fn read(text: &str) -> Result<RouterConfig, Vec<String>> {
     read_with(text, &[])
 }
 

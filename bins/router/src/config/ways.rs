@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use router_core::selector::IpRange;
 use sluice_runtime::host::config::peer::PeerSettings;
 
-use super::range::AddressRange;
+use super::range;
 use super::target::{Destination, Target, version_of};
 use super::target_fault::TargetFault;
 
@@ -44,13 +45,13 @@ impl Ways<'_> {
         Ok(way)
     }
 
-    fn way(&self, reached: AddressRange) -> Result<Way, TargetFault> {
+    fn way(&self, reached: IpRange) -> Result<Way, TargetFault> {
         for connector in self.connectors {
             let nets = connector.allowed_ips();
-            if nets.iter().any(|net| reached.within(net)) {
+            if nets.iter().any(|net| range::within(&reached, net)) {
                 return Ok(Way::Connector);
             }
-            if nets.iter().any(|net: &IpNet| reached.touches(net)) {
+            if nets.iter().any(|net: &IpNet| range::touches(&reached, net)) {
                 let connector = connector.name.clone();
                 return Err(TargetFault::SplitWay { range: reached.to_string(), connector });
             }

@@ -55,3 +55,54 @@ impl AdminOptions {
         self.admin_socket.clone().unwrap_or_else(|| default.into())
     }
 }
+
+/// A report of the running program.
+#[derive(Clone, Debug, Args)]
+pub struct ReportOptions {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would become the command's help")]
+    pub admin: AdminOptions,
+
+    /// As JSON, with all there is.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A report of flows.
+#[derive(Clone, Debug, Args)]
+pub struct FlowOptions {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would become the command's help")]
+    pub report: ReportOptions,
+
+    /// At most so many.
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    pub max: usize,
+}
+
+/// The configuration to run.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigOption {
+    /// The configuration file (TOML; docs/examples has one).
+    #[arg(long, short, value_name = "FILE", env = "SLUICE_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// The configuration to check.
+#[derive(Clone, Debug, Args)]
+pub struct CheckOptions {
+    /// The configuration file.
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    file: Option<PathBuf>,
+
+    /// The same, as `run` takes it.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl CheckOptions {
+    /// The file; the command line parser sees to it that one of the two is there.
+    pub fn path(&self) -> PathBuf {
+        self.file.clone().or_else(|| self.config.clone()).unwrap_or_default()
+    }
+}

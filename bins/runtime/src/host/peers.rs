@@ -1,10 +1,12 @@
-//! The peers of a configuration, brought into a device: at start, and again at each reload, where what did not change
+//! The peers of a configuration, brought into a node: at start, and again at each reload, where what did not change
 //! stays as it is, sessions and roamed endpoints included.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
+use super::config::peer::PeerSettings;
 use ipnet::IpNet;
+use router_core::Node;
 use wg_proto::{AddPeerError, Device, Instant, NoSuchPeer, PeerConfig, PeerIndex, PresharedKey, PublicKey};
 
 /// A peer as the configuration wants it.
@@ -48,6 +50,21 @@ impl PeerKind {
     }
 }
 
+impl PeerPlan {
+    /// The plan of a peer node.
+    pub fn of(settings: &PeerSettings, kind: PeerKind) -> Self {
+        Self {
+            name: settings.name.clone(),
+            kind,
+            public_key: settings.public_key,
+            preshared_key: settings.preshared_key.clone(),
+            endpoint: settings.endpoint,
+            persistent_keepalive: settings.persistent_keepalive,
+            allowed_ips: settings.allowed_ips(),
+        }
+    }
+}
+
 /// Adds the peers of `plans` that the device does not have yet, so far without prefixes, so that rules can name them
 /// before anything is taken from others. Returns those added.
 ///
@@ -77,14 +94,15 @@ pub fn take_back(device: &mut Device, added: &[PeerIndex]) {
     added.iter().for_each(|index| device.remove_peer(*index));
 }
 
-/// Makes the device's peers those of `new`. `old` is what they were made from before: only differences are set, so
+/// Makes the node's peers those of `new`. `old` is what they were made from before: only differences are set, so
 /// that an endpoint learnt from the network stays unless the configuration names another one than before.
-pub fn settle(device: &mut Device, now: Instant, old: &[PeerPlan], new: &[PeerPlan]) {
+pub fn settle(node: &mut Node, now: Instant, old: &[PeerPlan], new: &[PeerPlan]) {
     for plan in old.iter().filter(|plan| by_key(new, &plan.public_key).is_none()) {
-        if let Some(index) = device.peer_by_key(&plan.public_key) {
-            device.remove_peer(index);
+        if let Some(index) = node.device().peer_by_key(&plan.public_key) {
+            node.remove_peer(now, index);
         }
     }
+    let device = node.device_mut();
     for plan in new {
         let before = by_key(old, &plan.public_key);
         if before != Some(plan)
@@ -121,52 +139,60 @@ fn set(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wg_proto::{DeviceConfig, Endpoint, PrivateKey};
+    use router_core::NodeConfig;
+    use wg_proto::{Endpoint, PrivateKey};
 
     const NOW: Instant = Instant::from_nanos(0);
 
     #[test]
     fn peers_come_change_and_go_with_the_configuration() {
-        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
+        let mut node = Node::new(NodeConfig::interface(), [1; 32]);
         let (old, new) = (
             vec![plan(1, "10.0.0.1/32"), plan(2, "10.0.0.2/32")],
             vec![plan(2, "10.0.0.1/32"), plan(3, "10.0.0.3/32")],
         );
-        add_new(&mut device, NOW, &old).unwrap();
-        settle(&mut device, NOW, &[], &old);
-        assert_eq!(add_new(&mut device, NOW, &new).unwrap().len(), 1);
-        settle(&mut device, NOW, &old, &new);
-        let owner =
-            |address: &str| device.owner_of(address.parse().unwrap()).and_then(|index| device.peer(index));
-        assert_eq!(device.peers().count(), 2);
+        add_new(node.device_mut(), NOW, &old).unwrap();
+        settle(&mut node, NOW, &[], &old);
+        assert_eq!(add_new(node.device_mut(), NOW, &new).unwrap().len(), 1);
+        settle(&mut node, NOW, &old, &new);
+        let owner = |address: &str| {
+            node.device().owner_of(address.parse().unwrap()).and_then(|index| node.device().peer(index))
+        };
+        assert_eq!(node.device().peers().count(), 2);
         assert!(owner("10.0.0.1").unwrap().public_key() == key(2));
         assert!(owner("10.0.0.2").is_none());
     }
 
     #[test]
     fn an_endpoint_learnt_stays_until_the_configuration_names_another() {
-        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
+        let mut node = Node::new(NodeConfig::interface(), [1; 32]);
         let mut plans =
             vec![PeerPlan { endpoint: Some("192.0.2.1:1".parse().unwrap()), ..plan(1, "10.0.0.1/32") }];
-        let index = add_new(&mut device, NOW, &plans).unwrap()[0];
-        settle(&mut device, NOW, &[], &plans);
-        device.set_endpoint(NOW, index, Endpoint::new("192.0.2.9:9".parse().unwrap())).unwrap();
+        let index = add_new(node.device_mut(), NOW, &plans).unwrap()[0];
+        settle(&mut node, NOW, &[], &plans);
+        node.device_mut().set_endpoint(NOW, index, Endpoint::new("192.0.2.9:9".parse().unwrap())).unwrap();
         let old = plans.clone();
         plans[0].allowed_ips.push("10.0.0.7/32".parse().unwrap());
-        settle(&mut device, NOW, &old, &plans);
-        assert_eq!(device.peer(index).unwrap().endpoint().unwrap().remote, "192.0.2.9:9".parse().unwrap());
+        settle(&mut node, NOW, &old, &plans);
+        assert_eq!(
+            node.device().peer(index).unwrap().endpoint().unwrap().remote,
+            "192.0.2.9:9".parse().unwrap()
+        );
         let old = plans.clone();
         plans[0].endpoint = Some("192.0.2.2:2".parse().unwrap());
-        settle(&mut device, NOW, &old, &plans);
-        assert_eq!(device.peer(index).unwrap().endpoint().unwrap().remote, "192.0.2.2:2".parse().unwrap());
+        settle(&mut node, NOW, &old, &plans);
+        assert_eq!(
+            node.device().peer(index).unwrap().endpoint().unwrap().remote,
+            "192.0.2.2:2".parse().unwrap()
+        );
     }
 
     #[test]
     fn what_was_added_for_a_refused_configuration_is_taken_back() {
-        let mut device = Device::new(DeviceConfig::default(), [1; 32]);
-        let added = add_new(&mut device, NOW, &[plan(1, "10.0.0.1/32")]).unwrap();
-        take_back(&mut device, &added);
-        assert_eq!(device.peers().count(), 0);
+        let mut node = Node::new(NodeConfig::interface(), [1; 32]);
+        let added = add_new(node.device_mut(), NOW, &[plan(1, "10.0.0.1/32")]).unwrap();
+        take_back(node.device_mut(), &added);
+        assert_eq!(node.device().peers().count(), 0);
     }
 
     fn plan(seed: u8, prefix: &str) -> PeerPlan {

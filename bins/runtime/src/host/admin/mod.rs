@@ -3,11 +3,15 @@
 //!
 //! A client sends one [`Request`] and reads [`Reply`]s: any number of items, then how it ended.
 
+pub mod answers;
 pub mod client;
+pub mod collect;
 pub mod message;
+pub mod print;
 pub mod report;
 pub mod server;
 pub mod table;
+mod words;
 
 pub use client::ask;
 pub use message::{Refusal, Reply, Request};

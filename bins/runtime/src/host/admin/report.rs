@@ -87,8 +87,8 @@ pub struct FlowTables {
     pub max_v4: u64,
     /// Room for v6 flows.
     pub max_v6: u64,
-    /// Memory reserved for them: at most 128 bytes a v4 flow and 192 a v6 flow.
-    pub reserved_bytes_max: u64,
+    /// Memory for them at most: 128 bytes a v4 flow and 192 a v6 flow.
+    pub memory_bytes_max: u64,
 }
 
 /// A flow.
@@ -102,8 +102,35 @@ pub struct FlowReport {
     pub client: (String, String),
     /// What leaves: source and destination.
     pub device: (String, String),
-    /// What state it is in.
+    /// How far it has come.
     pub state: String,
-    /// Until it ends if nothing more comes.
-    pub expires_in_secs: u64,
+    /// Bytes from the client, and to it.
+    pub bytes: (u64, u64),
+    /// Since the last packet that counts.
+    pub idle_secs: u64,
+}
+
+/// What would become of a packet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PacketReport {
+    /// Where it comes from: a peer's name or `tun`.
+    pub from: String,
+    /// `refused`, `opens a flow`, `part of a flow`, `answer in a flow`, or what else it is.
+    pub verdict: String,
+    /// Why it is refused.
+    pub reason: Option<String>,
+    /// What the sender hears of a refusal.
+    pub heard: Option<String>,
+    /// The rule that lets it pass.
+    pub rule: Option<String>,
+    /// The rule's target or mapping.
+    pub target: Option<String>,
+    /// Which of its destinations, from 0.
+    pub destination: Option<u16>,
+    /// What it leaves as: source and destination.
+    pub leaves_as: Option<(String, String)>,
+    /// Whether its source is translated, to an address chosen when it opens the flow.
+    pub source_translated: bool,
+    /// Where it leaves: a peer's name or `tun`.
+    pub leaves_to: Option<String>,
 }

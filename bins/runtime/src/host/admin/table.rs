@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use super::report::{FlowReport, PeerReport, RuleReport, Status};
+use super::report::{FlowReport, PacketReport, PeerReport, RuleReport, Status};
 
 /// The whole status: a headline, then peers, rules and drops.
 pub fn status(status: &Status) -> String {
@@ -18,15 +18,34 @@ pub fn status(status: &Status) -> String {
 
 /// Flows, one a line.
 pub fn flows(flows: &[FlowReport]) -> Table {
-    let mut table = table(&["proto", "client sends", "device sees", "state", "ends in", "rule"]);
+    let mut table =
+        table(&["proto", "client sends", "device sees", "state", "sent", "received", "idle", "rule"]);
     for flow in flows {
         let client = format!("{} > {}", flow.client.0, flow.client.1);
         let device = format!("{} > {}", flow.device.0, flow.device.1);
-        let ends = duration(flow.expires_in_secs);
+        let (sent, received, idle) = (bytes(flow.bytes.0), bytes(flow.bytes.1), duration(flow.idle_secs));
         let rule = flow.rule.get(..8).unwrap_or(&flow.rule);
-        table.add_row([&flow.protocol, &client, &device, &flow.state, &ends, rule]);
+        table.add_row([&flow.protocol, &client, &device, &flow.state, &sent, &received, &idle, rule]);
     }
     table
+}
+
+/// What would become of a packet, in sentences.
+pub fn packet(report: &PacketReport) -> String {
+    let mut rows = vec![("from", report.from.clone()), ("verdict", report.verdict.clone())];
+    let mut row = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
+    row("reason", report.reason.clone());
+    row("sender hears", report.heard.clone());
+    row("rule", report.rule.clone());
+    row("target", report.target.clone());
+    row("destination", report.destination.map(|position| format!("dst[{position}]")));
+    row(
+        "leaves as",
+        report.leaves_as.as_ref().map(|(source, destination)| format!("{source} > {destination}")),
+    );
+    row("source", report.source_translated.then(|| "translated when the flow opens".to_owned()));
+    row("leaves to", report.leaves_to.clone());
+    pairs(&rows)
 }
 
 /// Lines of two columns, for summaries.
@@ -49,7 +68,7 @@ pub fn table(head: &[&str]) -> Table {
 fn headline(status: &Status) -> String {
     let (flows, rules) = (&status.flows, status.rules.len());
     format!(
-        "{} {} ({}), up {}, port {}, {}\nkey {}\n{rules} rules, {} flows of at most {} v4 and {} v6\n",
+        "{} {} ({}), up {}, port {}, {}\nkey {}\n{rules} rules, {} flows of at most {} v4 and {} v6 ({} at most)\n",
         status.kind,
         status.name,
         status.version,
@@ -60,6 +79,7 @@ fn headline(status: &Status) -> String {
         flows.used,
         flows.max_v4,
         flows.max_v6,
+        bytes(flows.memory_bytes_max),
     )
 }
 

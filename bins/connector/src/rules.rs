@@ -1,0 +1,159 @@
+//! From mappings to what the node enforces. Pure. Called by `run`; read first: `router_core::rules`.
+//!
+//! Each router has one rule per mapping: whatever it sends to the virtual port of our overlay address goes to the
+//! device. There is no other rule, so nothing else is reached.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use router_core::Refusal;
+use router_core::flow::Caps;
+use router_core::nat::{Mapping as PortMapping, PoolId, Snat};
+use router_core::packet::Protocol;
+use router_core::rules::{
+    Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
+};
+use router_core::selector::{IpRange, PortRange, Selector};
+use sluice_runtime::host::admin::collect::RuleText;
+use sluice_runtime::host::config::peer::PeerSettings;
+use sluice_runtime::host::rule_id;
+use wg_proto::Device;
+
+use crate::config::ConnectorConfig;
+use crate::config::mapping::{self, Mapping};
+
+/// Egress addresses: sources towards devices.
+const EGRESS_POOL: PoolId = PoolId(1);
+
+/// What a connector may hold for one router and mapping: all clients of the router share it.
+const CAPS: Caps =
+    Caps { flows_max: 32_768, half_open_max: 1024, ports_max: 32_768, new_flows_per_sec: 2000 };
+
+/// The rules of all mappings, for all routers.
+pub(crate) fn snapshot(config: &ConnectorConfig, device: &Device) -> RuleSnapshot {
+    let pairs =
+        config.routers.iter().flat_map(|router| config.mappings.iter().map(move |mapping| (router, mapping)));
+    let rules = pairs.filter_map(|(router, mapping)| rule(config, router, mapping, device));
+    RuleSnapshot { pools: pools(config), rules: rules.collect() }
+}
+
+/// What a rule is called, for status.
+pub(crate) fn describe(config: &ConnectorConfig, id: SessionId) -> RuleText {
+    let pairs =
+        config.routers.iter().flat_map(|router| config.mappings.iter().map(move |mapping| (router, mapping)));
+    let found = pairs.into_iter().find(|(router, mapping)| self::id(router, mapping) == id);
+    found.map_or_else(RuleText::default, |(router, mapping)| RuleText {
+        target: mapping.name.clone(),
+        source: router.name.clone(),
+        destinations: vec![in_words(mapping)],
+        src_nat: config.snats(),
+    })
+}
+
+/// A mapping for people.
+pub(crate) fn in_words(mapping: &Mapping) -> String {
+    let device = std::net::SocketAddr::new(mapping.device, mapping.port.get());
+    format!("{} port {} -> {device}", mapping.protocol, mapping.virtual_port.get())
+}
+
+fn id(router: &PeerSettings, mapping: &Mapping) -> SessionId {
+    rule_id::of(&[&router.name, &mapping.name])
+}
+
+/// `None` only if there is no overlay address of the device's version, which the configuration refuses.
+fn rule(config: &ConnectorConfig, router: &PeerSettings, mapping: &Mapping, device: &Device) -> Option<Rule> {
+    let peer = device.peer_by_key(&router.public_key)?;
+    Some(Rule {
+        id: id(router, mapping),
+        subject: Subject { ingress: IngressMatch::Peer(peer), source: everything(mapping.device) },
+        destinations: destinations(config, mapping),
+        snat: if config.snats() { Snat::Pool(EGRESS_POOL) } else { Snat::Off },
+        deny: Refusal::Prohibited,
+        lease: None,
+        caps: CAPS,
+    })
+}
+
+/// Whatever a router may send: its prefixes are checked before any rule.
+fn everything(version_of: IpAddr) -> IpNet {
+    match version_of {
+        IpAddr::V4(_) => Ipv4Net::default().into(),
+        IpAddr::V6(_) => Ipv6Net::default().into(),
+    }
+}
+
+/// The virtual port, on each of our addresses of the device's version.
+fn destinations(config: &ConnectorConfig, mapping: &Mapping) -> Vec<Destination> {
+    let dnat =
+        Dnat { addr: IpRange::single(mapping.device), ports: Some(PortRange::single(mapping.port.get())) };
+    let own = config.node.addresses.iter().filter(|own| own.is_ipv4() == mapping.device.is_ipv4());
+    let selectors = own.filter_map(|own| {
+        let port = PortRange::single(mapping.virtual_port.get());
+        Selector::new(IpRange::single(*own), Some(protocol(mapping.protocol)), Some(port)).ok()
+    });
+    selectors.map(|selector| Destination { selector, dnat: Some(dnat), egress: EgressChoice::Tun }).collect()
+}
+
+fn protocol(protocol: mapping::Protocol) -> Protocol {
+    match protocol {
+        mapping::Protocol::Tcp => Protocol::TCP,
+        mapping::Protocol::Udp => Protocol::UDP,
+    }
+}
+
+fn pools(config: &ConnectorConfig) -> Vec<SnatPool> {
+    let pool = |addresses: &[IpAddr]| SnatPool {
+        id: EGRESS_POOL,
+        addresses: addresses.to_vec(),
+        mapping: PortMapping::PerDestination,
+    };
+    config.tun.iter().map(|tun| pool(&tun.common.egress_addresses)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{read, whole};
+    use router_core::{Node, NodeConfig};
+    use wg_proto::{Instant, PeerConfig};
+
+    const NOW: Instant = Instant::from_nanos(0);
+
+    #[test]
+    fn only_the_router_reaches_only_the_virtual_ports_of_only_the_right_version() {
+        let (config, mut node, router) = node();
+        let snapshot = snapshot(&config, node.device());
+        let told: Vec<_> =
+            snapshot.rules.iter().map(|rule| (rule.subject, rule.destinations[0].selector)).collect();
+        let subject =
+            |net: &str| Subject { ingress: IngressMatch::Peer(router), source: net.parse().unwrap() };
+        assert_eq!(told[0].0, subject("0.0.0.0/0"));
+        assert_eq!(told[0].1.to_string(), "10.99.0.2 tcp 40000");
+        assert_eq!(told[1].0, subject("::/0"));
+        assert_eq!(told[1].1.to_string(), "fd99::2 tcp 40000");
+        assert_eq!(node.apply(NOW, &snapshot).unwrap().added, 2);
+    }
+
+    #[test]
+    fn without_snat_sources_stay() {
+        let (_, node, _) = node();
+        let config = read(&whole().replace("[tun]", "[tun]\nsnat = false")).unwrap();
+        assert!(snapshot(&config, node.device()).rules.iter().all(|rule| rule.snat == Snat::Off));
+    }
+
+    #[test]
+    fn every_rule_is_found_by_its_identity_and_told_in_words() {
+        let (config, node, _) = node();
+        let rules = snapshot(&config, node.device()).rules;
+        let texts: Vec<_> = rules.iter().map(|rule| describe(&config, rule.id)).collect();
+        assert_eq!(texts[0].destinations, ["tcp port 40000 -> 192.168.7.10:80"]);
+        assert_eq!((texts[1].target.as_str(), texts[1].source.as_str()), ("web6", "router-1"));
+    }
+
+    fn node() -> (ConnectorConfig, Node, wg_proto::PeerIndex) {
+        let config = read(&whole()).unwrap();
+        let mut node = Node::new(NodeConfig { tun_mtu_bytes: Some(1420), ..NodeConfig::default() }, [1; 32]);
+        let router = node.device_mut().add_peer(NOW, PeerConfig::new(config.routers[0].public_key)).unwrap();
+        (config, node, router)
+    }
+}

@@ -1,0 +1,113 @@
+//! `run`: the connector at work. The main thread waits for signals; administrators are answered by threads of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use router_core::Refusal as Deny;
+use router_core::rules::Applied;
+use serde_json::Value;
+use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers, collect};
+use sluice_runtime::host::arguments::LogOptions;
+use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::main_loop;
+use sluice_runtime::host::peers::{PeerKind, PeerPlan};
+use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
+use sluice_runtime::service::Wakes;
+
+use crate::config::ConnectorConfig;
+use crate::rules;
+
+/// Runs the connector until a signal ends it.
+pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
+    let config = ConnectorConfig::load(file)?;
+    log.start()?;
+    let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
+    let admin = AdminServer::bind(&config.node.admin_socket).map_err(|error| {
+        Failure::of_system(
+            format!("cannot bind the admin socket {}", config.node.admin_socket.display()),
+            &error,
+        )
+    })?;
+    let connector = Arc::new(Connector::start(file, config, &wakes)?);
+    let answering = Arc::clone(&connector);
+    let _admin = admin
+        .start(move |request, answer| answering.answer(request, answer))
+        .map_err(|error| Failure::of_system("cannot answer on the admin socket", &error))?;
+    let outcome = main_loop::run(&wakes, || connector.reload(), || connector.program.is_healthy());
+    connector.program.stop();
+    outcome
+}
+
+struct Connector {
+    file: PathBuf,
+    program: Program,
+    /// Taken before the node's own lock, never after it.
+    config: Mutex<ConnectorConfig>,
+}
+
+impl Connector {
+    fn start(file: &Path, config: ConnectorConfig, wakes: &Wakes) -> Result<Self, Failure> {
+        let rules = |device: &_, _| rules::snapshot(&config, device);
+        let program = Program::start(plan(&config), rules, wakes.waker())?;
+        tracing::info!(
+            name = %config.node.name,
+            port = program.runtime().listen_port(),
+            routers = config.routers.len(),
+            mappings = config.mappings.len(),
+            "connector up"
+        );
+        Ok(Self { file: file.to_owned(), program, config: Mutex::new(config) })
+    }
+
+    fn config(&self) -> MutexGuard<'_, ConnectorConfig> {
+        // It is replaced in one move, so it is whole whoever panicked.
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload(&self) {
+        match self.try_reload() {
+            Ok(applied) => tracing::info!(
+                opened = applied.added,
+                closed = applied.removed,
+                kept = applied.kept,
+                "reload: the new configuration is in force"
+            ),
+            Err(why) => tracing::error!(%why, "reload refused: the former configuration stays in force"),
+        }
+    }
+
+    fn try_reload(&self) -> Result<Applied, String> {
+        let new = ConnectorConfig::load(&self.file).map_err(|problems| problems.to_string())?;
+        let mut config = self.config();
+        let rules = |device: &_, _| rules::snapshot(&new, device);
+        let applied = self.program.reload(plan(&new), rules).map_err(|fault| fault.to_string())?;
+        *config = new;
+        Ok(applied)
+    }
+
+    fn answer(&self, request: Request, answer: &mut Answer<'_>) -> Result<Value, Refusal> {
+        match request {
+            Request::Status => {
+                let config = self.config();
+                answers::report(&collect::status(&self.program, "connector", |id| {
+                    rules::describe(&config, id)
+                }))
+            }
+            Request::Flows { max } => answers::flows(&self.program, max, answer),
+            Request::Explain { .. } | Request::SessionOpen { .. } | Request::SessionClose { .. } => {
+                Err(Refusal::new("a connector does not do that", "Ask a router."))
+            }
+        }
+    }
+}
+
+/// The configuration as the node takes it, but for its rules.
+fn plan(config: &ConnectorConfig) -> NodePlan {
+    let tun = config.tun.as_ref().map(|tun| TunPlan {
+        settings: tun.common.clone(),
+        routes: Vec::new(),
+        clients: Vec::new(),
+    });
+    let routers = config.routers.iter().map(|router| PeerPlan::of(router, PeerKind::Router));
+    NodePlan { node: config.node.clone(), tun, peers: routers.collect(), refusal: Deny::Prohibited }
+}

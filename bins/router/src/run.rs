@@ -1,0 +1,207 @@
+//! `run`: the router at work. The main thread waits for signals; administrators are answered by threads of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use router_core::Node;
+use router_core::rules::{Applied, SessionId};
+use serde_json::{Value, json};
+use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers, collect};
+use sluice_runtime::host::arguments::LogOptions;
+use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::main_loop;
+use sluice_runtime::host::moment::Moment;
+use sluice_runtime::host::peers::{PeerKind, PeerPlan};
+use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
+use sluice_runtime::service::Wakes;
+
+use crate::access::Access;
+use crate::config::RouterConfig;
+use crate::config::session::Session;
+use crate::packet_text;
+use crate::rules;
+
+/// Runs the router until a signal ends it.
+pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
+    let config = RouterConfig::load(file)?;
+    log.start()?;
+    let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
+    let admin = AdminServer::bind(&config.node.admin_socket).map_err(|error| {
+        Failure::of_system(
+            format!("cannot bind the admin socket {}", config.node.admin_socket.display()),
+            &error,
+        )
+    })?;
+    let router = Arc::new(Router::start(file, config, &wakes)?);
+    let answering = Arc::clone(&router);
+    let _admin = admin
+        .start(move |request, answer| answering.answer(request, answer))
+        .map_err(|error| Failure::of_system("cannot answer on the admin socket", &error))?;
+    let outcome = main_loop::run(&wakes, || router.reload(), || router.tick());
+    router.program.stop();
+    outcome
+}
+
+struct Router {
+    file: PathBuf,
+    program: Program,
+    /// Taken before the node's own lock, never after it.
+    access: Mutex<Access>,
+}
+
+impl Router {
+    fn start(file: &Path, config: RouterConfig, wakes: &Wakes) -> Result<Self, Failure> {
+        let rules = |device: &_, moment| rules::snapshot(&config, &config.sessions, device, moment);
+        let program = Program::start(plan(&config), rules, wakes.waker())?;
+        tracing::info!(
+            name = %config.node.name,
+            port = program.runtime().listen_port(),
+            peers = config.clients.len() + config.connectors.len(),
+            sessions = config.sessions.len(),
+            "router up"
+        );
+        Ok(Self { file: file.to_owned(), program, access: Mutex::new(Access::of(config)) })
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        // It is replaced in one move, so it is whole whoever panicked.
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets sessions past their end.
+    fn tick(&self) -> bool {
+        let ended = self.access().take_ended(Timestamp::now());
+        self.program.runtime().with_node(|node, now| {
+            for id in ended.iter().flat_map(rules::ids) {
+                node.close_session(now, id);
+            }
+        });
+        self.program.is_healthy()
+    }
+
+    fn reload(&self) {
+        match self.try_reload() {
+            Ok(applied) => tracing::info!(
+                opened = applied.added,
+                closed = applied.removed,
+                kept = applied.kept,
+                "reload: the new configuration is in force"
+            ),
+            Err(why) => tracing::error!(%why, "reload refused: the former configuration stays in force"),
+        }
+    }
+
+    fn try_reload(&self) -> Result<Applied, String> {
+        let config = RouterConfig::load(&self.file).map_err(|problems| problems.to_string())?;
+        let mut access = self.access();
+        let rules = |device: &_, moment| rules::snapshot(&config, &config.sessions, device, moment);
+        let applied = self.program.reload(plan(&config), rules).map_err(|fault| fault.to_string())?;
+        *access = Access::of(config);
+        Ok(applied)
+    }
+
+    fn answer(&self, request: Request, answer: &mut Answer<'_>) -> Result<Value, Refusal> {
+        match request {
+            Request::Status => {
+                let access = self.access();
+                answers::report(&collect::status(&self.program, "router", |id| access.describe(id)))
+            }
+            Request::Flows { max } => answers::flows(&self.program, max, answer),
+            Request::Explain { packet, from } => {
+                let packet = packet_text::parse(&packet).map_err(|fault| {
+                    Refusal::new(fault.to_string(), format!("Write {}.", packet_text::EXAMPLES))
+                })?;
+                let access = self.access();
+                let describe = |id| access.describe(id);
+                answers::report(&collect::explain(&self.program, &packet, from.as_deref(), describe)?)
+            }
+            Request::SessionOpen { client_ip, target, seconds } => {
+                let now = Timestamp::now();
+                let expires = seconds.map(|seconds| end_of(now, seconds)).transpose()?;
+                self.open(|access| access.admit(client_ip, &target, expires, now))
+            }
+            Request::SessionClose { id } => self.close(&id),
+        }
+    }
+
+    fn open(&self, admit: impl FnOnce(&mut Access) -> Result<Session, Refusal>) -> Result<Value, Refusal> {
+        let mut access = self.access();
+        let session = admit(&mut access)?;
+        let ids = self.program.runtime().with_node(|node, _| open_in(node, &access.config, &session))?;
+        tracing::info!(client_ip = %session.client_ip, target = %session.target, ?ids, "session opened");
+        access.sessions.push(session);
+        Ok(json!({ "opened": ids }))
+    }
+
+    fn close(&self, id: &str) -> Result<Value, Refusal> {
+        let mut access = self.access();
+        let session = access.named(id)?;
+        let ids = rules::ids(&session);
+        let closed = self.program.runtime().with_node(|node, now| {
+            ids.into_iter()
+                .filter(|id| node.close_session(now, *id))
+                .map(|id| id.to_string())
+                .collect::<Vec<_>>()
+        });
+        tracing::info!(client_ip = %session.client_ip, target = %session.target, ids = ?closed, "session closed");
+        access.sessions.retain(|open| *open != session);
+        Ok(json!({ "closed": closed }))
+    }
+}
+
+/// All rules of a session, or none.
+fn open_in(node: &mut Node, config: &RouterConfig, session: &Session) -> Result<Vec<String>, Refusal> {
+    let moment = Moment::now();
+    let rules = rules::of_session(config, session, node.device(), moment);
+    // One past its end, that nobody has cleared away yet, may have the same identity.
+    rules::ids(session).into_iter().for_each(|id| drop_session(node, moment, id));
+    for (index, rule) in rules.iter().enumerate() {
+        if let Err(error) = node.open_session(moment.boot, rule) {
+            rules[..index].iter().for_each(|opened| drop_session(node, moment, opened.id));
+            return Err(Refusal::new(format!("the node refuses the session: {error}"), "Look at status."));
+        }
+    }
+    Ok(rules.iter().map(|rule| rule.id.to_string()).collect())
+}
+
+/// Whether or not there is one.
+fn drop_session(node: &mut Node, moment: Moment, id: SessionId) {
+    node.close_session(moment.boot, id);
+}
+
+fn end_of(now: Timestamp, seconds: u64) -> Result<Timestamp, Refusal> {
+    let span = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(SignedDuration::from_secs);
+    let end = span.and_then(|span| now.checked_add(span).ok());
+    end.ok_or_else(|| {
+        Refusal::new(
+            format!("{seconds} seconds from now is no moment"),
+            "Write a positive number of seconds.",
+        )
+    })
+}
+
+/// The configuration as the node takes it, but for its rules.
+fn plan(config: &RouterConfig) -> NodePlan {
+    let clients = config.clients.iter().map(|client| PeerPlan {
+        name: client.name.clone(),
+        kind: PeerKind::Client,
+        public_key: client.public_key,
+        preshared_key: client.preshared_key.clone(),
+        endpoint: None,
+        persistent_keepalive: None,
+        allowed_ips: client.addresses.iter().map(|address| (*address).into()).collect(),
+    });
+    let connectors = config.connectors.iter().map(|connector| PeerPlan::of(connector, PeerKind::Connector));
+    let tun = config.tun.as_ref().map(|tun| TunPlan {
+        settings: tun.common.clone(),
+        routes: tun.routes.clone(),
+        clients: if tun.accept_clients { config.client_ip_pool.clone() } else { Vec::new() },
+    });
+    NodePlan {
+        node: config.node.clone(),
+        tun,
+        peers: clients.chain(connectors).collect(),
+        refusal: config.deny_signal,
+    }
+}

@@ -1,0 +1,254 @@
+//! What a running node tells administrators. Each report takes the node's lock once, or once per page of flows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use router_core::nat::Snat;
+use router_core::packet::{Ends, PacketMut};
+use router_core::rules::{SessionId, SessionView};
+use router_core::{Egress, Explanation, FlowView, Ingress, Node};
+use wg_proto::{Device, Instant, PeerIndex};
+
+use super::message::Refusal;
+use super::report::{FlowReport, FlowTables, PacketReport, PeerReport, RuleReport, Status};
+use super::words;
+use crate::host::moment::Moment;
+use crate::host::peers::PeerPlan;
+use crate::host::program::Program;
+
+/// What a rule is called and says, which the node does not know.
+#[derive(Clone, Debug, Default)]
+pub struct RuleText {
+    /// The target's or mapping's name.
+    pub target: String,
+    /// Who may use it.
+    pub source: String,
+    /// What matches and what it becomes.
+    pub destinations: Vec<String>,
+    /// Whether sources are translated.
+    pub src_nat: bool,
+}
+
+/// Everything at a glance. `kind` is `router` or `connector`.
+pub fn status(program: &Program, kind: &str, describe: impl Fn(SessionId) -> RuleText) -> Status {
+    let (plan, moment) = (program.plan().clone(), Moment::now());
+    let runtime = program.runtime();
+    let workers = runtime.stats().total();
+    runtime.with_node(|node, _| Status {
+        name: plan.node.name.clone(),
+        kind: kind.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_secs: moment.boot.saturating_duration_since(program.started().boot).as_secs(),
+        public_key: plan.node.private_key.public_key().to_string(),
+        listen_port: runtime.listen_port(),
+        addresses: plan.node.addresses.iter().map(ToString::to_string).collect(),
+        peers: plan.peers.iter().filter_map(|peer| peer_report(node.device(), peer, moment.boot)).collect(),
+        rules: node.sessions().map(|session| rule_report(&session, describe(session.id), moment)).collect(),
+        flows: flow_tables(node, program),
+        drops: counted(node.counters().drops().map(|(reason, count)| (reason.name().to_owned(), count))),
+        counters: counters(node, workers.iter()),
+    })
+}
+
+/// The first `max` flows.
+pub fn flows(program: &Program, max: usize) -> Vec<FlowReport> {
+    program
+        .runtime()
+        .with_node(|node, now| node.flows(now).take(max).map(|flow| flow_report(&flow)).collect())
+}
+
+/// What would become of `packet`; `from` names a peer or `tun`, `None` is whoever owns its source.
+///
+/// # Errors
+/// If nobody is called so.
+pub fn explain(
+    program: &Program,
+    packet: &[u8],
+    from: Option<&str>,
+    describe: impl Fn(SessionId) -> RuleText,
+) -> Result<PacketReport, Refusal> {
+    let plan = program.plan().clone();
+    program.runtime().with_node(|node, now| {
+        let names = Names { device: node.device(), peers: &plan.peers };
+        let ingress = match from {
+            Some(name) => names.ingress_called(name)?,
+            None => source_owner(node.device(), packet),
+        };
+        let explanation = node.explain(now, ingress, packet);
+        Ok(packet_report(&names, ingress, &explanation, describe))
+    })
+}
+
+fn peer_report(device: &Device, plan: &PeerPlan, now: Instant) -> Option<PeerReport> {
+    let peer = device.peer(device.peer_by_key(&plan.public_key)?)?;
+    let age = |at| now.saturating_duration_since(at).as_secs();
+    Some(PeerReport {
+        name: plan.name.clone(),
+        kind: plan.kind.name().to_owned(),
+        public_key: plan.public_key.to_string(),
+        endpoint: peer.endpoint().map(|endpoint| endpoint.remote.to_string()),
+        handshake_age_secs: peer.last_handshake().map(age),
+        rx_bytes: peer.rx_bytes(),
+        tx_bytes: peer.tx_bytes(),
+        allowed_ips: peer.allowed_ips().map(|net| net.to_string()).collect(),
+    })
+}
+
+fn rule_report(session: &SessionView, text: RuleText, moment: Moment) -> RuleReport {
+    RuleReport {
+        id: session.id.to_string(),
+        target: text.target,
+        source: text.source,
+        destinations: text.destinations,
+        src_nat: text.src_nat,
+        expires_in_secs: session.lease.map(|lease| moment.secs_until(lease)),
+        flows: session.flows.into(),
+        packets: session.packets.iter().sum(),
+        bytes: session.bytes.iter().sum(),
+    }
+}
+
+fn flow_tables(node: &Node, program: &Program) -> FlowTables {
+    let (used, _) = node.flows_used();
+    let config = program.node_config();
+    FlowTables {
+        used: used.into(),
+        max_v4: config.flows_max_v4.into(),
+        max_v6: config.flows_max_v6.into(),
+        memory_bytes_max: u64::from(config.flows_max_v4) * 128 + u64::from(config.flows_max_v6) * 192,
+    }
+}
+
+fn counters(node: &Node, workers: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    let ours = node.counters();
+    let path = [
+        ("forwarded_packets", ours.forwarded_packets),
+        ("forwarded_bytes", ours.forwarded_bytes),
+        ("answers", ours.answers),
+        ("answers_withheld", ours.answers_withheld),
+        ("fragments_released", ours.fragments_released),
+        ("flows_opened", ours.flows_opened),
+        ("flows_evicted", ours.flows_evicted),
+        ("flows_reset", ours.flows_reset),
+    ];
+    let path = path.into_iter().map(|(name, count)| (name.to_owned(), count));
+    let device = node.device().counters().iter().map(|(name, count)| (format!("wireguard_{name}"), count));
+    let workers = workers.map(|(name, count)| (format!("worker_{name}"), count));
+    counted(path.chain(device).chain(workers))
+}
+
+/// Zeros are left out.
+fn counted(counts: impl Iterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+fn flow_report(flow: &FlowView) -> FlowReport {
+    let back = flow.reply.reversed();
+    FlowReport {
+        rule: flow.session.map_or("closed".to_owned(), |session| session.to_string()),
+        protocol: flow.protocol.to_string(),
+        client: both_ends(&flow.original),
+        device: both_ends(&back),
+        state: words::phase(flow.phase).to_owned(),
+        bytes: (flow.bytes[0], flow.bytes[1]),
+        idle_secs: flow.idle.as_secs(),
+    }
+}
+
+/// Where a packet with this source may come from: its owner's tunnel, else the interface.
+fn source_owner(device: &Device, packet: &[u8]) -> Ingress {
+    let mut bytes = packet.to_vec();
+    let source = PacketMut::parse(&mut bytes).ok().map(|packet| packet.addresses().source());
+    source.and_then(|source| device.owner_of(source)).map_or(Ingress::Tun, Ingress::Peer)
+}
+
+/// Names for what the node knows by number.
+struct Names<'a> {
+    device: &'a Device,
+    peers: &'a [PeerPlan],
+}
+
+impl Names<'_> {
+    fn ingress_called(&self, name: &str) -> Result<Ingress, Refusal> {
+        if name == "tun" {
+            return Ok(Ingress::Tun);
+        }
+        let plan = self.peers.iter().find(|peer| peer.name == name);
+        let index = plan.and_then(|plan| self.device.peer_by_key(&plan.public_key));
+        index.map(Ingress::Peer).ok_or_else(|| {
+            Refusal::new(format!("no peer is called \"{name}\""), "Use a name that status shows, or tun.")
+        })
+    }
+
+    fn peer(&self, index: PeerIndex) -> String {
+        let key = self.device.peer(index).map(|peer| peer.public_key());
+        let plan = key.and_then(|key| self.peers.iter().find(|plan| plan.public_key == key));
+        plan.map_or_else(|| "(gone)".to_owned(), |plan| plan.name.clone())
+    }
+
+    fn ingress(&self, ingress: Ingress) -> String {
+        match ingress {
+            Ingress::Peer(index) => self.peer(index),
+            Ingress::Tun => "tun".to_owned(),
+        }
+    }
+
+    fn egress(&self, egress: Egress) -> String {
+        match egress {
+            Egress::Peer(index) => self.peer(index),
+            Egress::Tun => "tun".to_owned(),
+        }
+    }
+}
+
+fn packet_report(
+    names: &Names<'_>,
+    ingress: Ingress,
+    explanation: &Explanation,
+    describe: impl Fn(SessionId) -> RuleText,
+) -> PacketReport {
+    let mut report = PacketReport { from: names.ingress(ingress), ..PacketReport::default() };
+    let mut passes = |verdict: &str, session: Option<SessionId>, to: &Ends, egress: Egress| {
+        report.verdict = verdict.to_owned();
+        report.rule = session.map(|session| session.to_string());
+        report.target = session.map(|session| describe(session).target);
+        report.leaves_as = Some(both_ends(to));
+        report.leaves_to = Some(names.egress(egress));
+    };
+    match explanation {
+        Explanation::Refused { reason, heard } => {
+            report.verdict = "refused".to_owned();
+            report.reason = Some(reason.to_string());
+            report.heard = Some(words::heard(heard));
+        }
+        Explanation::Flow { session, is_reply, to, egress } => {
+            passes(if *is_reply { "answer in a flow" } else { "part of a flow" }, *session, to, *egress);
+        }
+        Explanation::Opens { session, destination, to, snat, egress } => {
+            passes("opens a flow", *session, to, *egress);
+            report.destination = Some(*destination);
+            report.source_translated = *snat != Snat::Off;
+        }
+        Explanation::AnsweredHere => report.verdict = "answered by this node".to_owned(),
+        Explanation::IcmpError => {
+            report.verdict = "ICMP error: goes where the flow it quotes goes".to_owned()
+        }
+        Explanation::LaterPiece => {
+            report.verdict = "later fragment: goes where its first one goes".to_owned()
+        }
+        _ => report.verdict = explanation.to_string(),
+    }
+    report
+}
+
+/// Source and destination, with ports where there are any.
+fn both_ends(ends: &Ends) -> (String, String) {
+    let end = |address, port| match port {
+        0 => format!("{address}"),
+        port => SocketAddr::new(address, port).to_string(),
+    };
+    (
+        end(ends.addresses.source(), ends.ports.source),
+        end(ends.addresses.destination(), ends.ports.destination),
+    )
+}

@@ -1,0 +1,254 @@
+//! A configured node at work: what a router and a connector have in common. Started from a [`NodePlan`] and rules,
+//! reloaded as a whole or not at all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+use router_core::rules::{Applied, ApplyError, RuleSnapshot};
+use router_core::{Node, NodeConfig};
+use thiserror::Error;
+use wg_proto::{AddPeerError, Device};
+
+use super::config::node::NodeSettings;
+use super::config::tun::TunSettings;
+use super::egress::{self, Egress};
+use super::failure::{Exit, Failure};
+use super::moment::Moment;
+use super::peers::{self, PeerPlan};
+use crate::service::Waker;
+use crate::{Runtime, RuntimeConfig, StartError, entropy};
+
+/// A node as the configuration wants it, but for its rules.
+#[derive(Clone)]
+pub struct NodePlan {
+    /// `[node]`.
+    pub node: NodeSettings,
+    /// The interface to the host's network, if there is one.
+    pub tun: Option<TunPlan>,
+    /// Who may be at the other ends of tunnels.
+    pub peers: Vec<PeerPlan>,
+    /// How traffic of senders without any session is refused.
+    pub refusal: router_core::Refusal,
+}
+
+/// The interface to the host's network.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TunPlan {
+    /// `[tun]`.
+    pub settings: TunSettings,
+    /// What the host is to route to it beside the egress addresses.
+    pub routes: Vec<IpNet>,
+    /// Clients that arrive on it, unencrypted.
+    pub clients: Vec<IpNet>,
+}
+
+impl NodePlan {
+    fn node_config(&self) -> NodeConfig {
+        NodeConfig {
+            overlay_addresses: self.node.addresses.clone(),
+            tunnel_mtu_bytes: self.node.mtu_bytes,
+            tun_mtu_bytes: self.tun.as_ref().map(|_| self.node.mtu_bytes),
+            tun_clients: self.tun.as_ref().map(|tun| tun.clients.clone()).unwrap_or_default(),
+            refusal: self.refusal,
+            ..NodeConfig::default()
+        }
+    }
+}
+
+/// A node at work. [`Program::stop`] ends it; so does dropping it.
+pub struct Program {
+    runtime: Arc<Runtime>,
+    plan: Mutex<NodePlan>,
+    started: Moment,
+    egress: Mutex<Option<Egress>>,
+}
+
+/// Why a new configuration was not taken. The old one is still in force, all of it.
+#[derive(Debug, Error)]
+pub enum ReloadFault {
+    /// Something that is fixed once the node runs.
+    #[error("{0} cannot change while the node runs; restart it")]
+    NeedsRestart(&'static str),
+    /// A peer cannot be added.
+    #[error("a peer cannot be added: {0}")]
+    Peer(#[from] AddPeerError),
+    /// The rules are refused.
+    #[error("the rules are refused: {0}")]
+    Rules(#[from] ApplyError),
+    /// The new port cannot be had.
+    #[error("cannot listen on UDP port {port}: {error}")]
+    Port {
+        /// Which.
+        port: u16,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+}
+
+impl Program {
+    /// Starts a node with its peers and the rules that `rules` makes, once the peers are there to be named.
+    ///
+    /// # Errors
+    /// What the system denies, or why the rules are refused.
+    pub fn start(
+        plan: NodePlan,
+        rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
+        waker: Waker,
+    ) -> Result<Self, Failure> {
+        let (tun, egress) = open_tun(&plan)?.unzip();
+        let mut node = node(&plan)?;
+        let moment = Moment::now();
+        node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
+        change(&mut node, moment, &[], &plan.peers, rules).map_err(|fault| {
+            Failure::new(Exit::Configuration, "the node refuses its configuration").because(&fault)
+        })?;
+        let config = RuntimeConfig {
+            workers: plan.node.workers,
+            listen_port: plan.node.listen_port,
+            fwmark: 0,
+            tun,
+            udp_offload: true,
+            tunnel_mtu_bytes: Some(plan.node.mtu_bytes),
+            waker: Some(waker),
+            on_event: None,
+        };
+        let runtime = Runtime::start(config, node).map_err(|error| start_failure(&error))?;
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            plan: Mutex::new(plan),
+            started: moment,
+            egress: Mutex::new(egress),
+        })
+    }
+
+    /// Stops the node and undoes its changes to the host's network, whoever else still holds this object: threads that
+    /// answer administrators do so until the process ends.
+    pub fn stop(&self) {
+        if let Err(error) = self.runtime.stop() {
+            tracing::error!(%error, "the node did not stop in time");
+        }
+        drop(self.egress.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The running node.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Whether the node's lock can be had: the watchdog hears of us only then, so a worker that hangs in it is noticed.
+    pub fn is_healthy(&self) -> bool {
+        self.runtime.with_node(|node, _| node.device().public_key().is_some())
+    }
+
+    /// When it started.
+    pub fn started(&self) -> Moment {
+        self.started
+    }
+
+    /// What the node was made from.
+    pub fn node_config(&self) -> NodeConfig {
+        self.plan().node_config()
+    }
+
+    /// What is in force now.
+    pub fn plan(&self) -> MutexGuard<'_, NodePlan> {
+        // The plan is replaced in one move, so it is whole whoever panicked.
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings `plan` and the rules that `rules` makes into force, at one moment between two batches of packets.
+    ///
+    /// # Errors
+    /// Why not; then everything is as before.
+    pub fn reload(
+        &self,
+        plan: NodePlan,
+        rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
+    ) -> Result<Applied, ReloadFault> {
+        let mut current = self.plan();
+        if let Some(what) = fixed_difference(&current, &plan) {
+            return Err(ReloadFault::NeedsRestart(what));
+        }
+        let port_before = self.runtime.listen_port();
+        self.rebind(&current, &plan)?;
+        let moment = Moment::now();
+        let applied = self.runtime.with_node(|node, _| {
+            let applied = change(node, moment, &current.peers, &plan.peers, rules)?;
+            node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
+            Ok::<_, ReloadFault>(applied)
+        });
+        if applied.is_err()
+            && let Err(error) = self.runtime.rebind(port_before)
+        {
+            tracing::error!(port = port_before, %error, "cannot go back to the former port");
+        }
+        let applied = applied?;
+        *current = plan;
+        Ok(applied)
+    }
+
+    fn rebind(&self, current: &NodePlan, plan: &NodePlan) -> Result<(), ReloadFault> {
+        let port = plan.node.listen_port;
+        if port == current.node.listen_port {
+            return Ok(());
+        }
+        self.runtime.rebind(port).map(drop).map_err(|error| ReloadFault::Port { port, error })
+    }
+}
+
+/// Peers that rules name are added first, without prefixes; what was there is touched only once the rules are in.
+fn change(
+    node: &mut Node,
+    moment: Moment,
+    old: &[PeerPlan],
+    new: &[PeerPlan],
+    rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
+) -> Result<Applied, ReloadFault> {
+    let added = peers::add_new(node.device_mut(), moment.boot, new)?;
+    let snapshot = rules(node.device(), moment);
+    match node.apply(moment.boot, &snapshot) {
+        Ok(applied) => {
+            peers::settle(node, moment.boot, old, new);
+            Ok(applied)
+        }
+        Err(error) => {
+            peers::take_back(node.device_mut(), &added);
+            Err(error.into())
+        }
+    }
+}
+
+fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
+    let differs = [
+        (old.node.addresses != new.node.addresses, "[node] addresses"),
+        (old.node.mtu_bytes != new.node.mtu_bytes, "[node] mtu"),
+        (old.node.workers != new.node.workers, "[node] workers"),
+        (old.node.admin_socket != new.node.admin_socket, "[node] admin_socket"),
+        (old.refusal != new.refusal, "[node] deny_signal"),
+        (old.tun != new.tun, "[tun]"),
+    ];
+    differs.iter().find(|(differs, _)| *differs).map(|(_, what)| *what)
+}
+
+fn open_tun(plan: &NodePlan) -> Result<Option<(crate::tun::Tun, Egress)>, Failure> {
+    let Some(tun) = &plan.tun else { return Ok(None) };
+    egress::open(&tun.settings, &tun.routes, plan.node.mtu_bytes, plan.node.workers).map(Some)
+}
+
+fn node(plan: &NodePlan) -> Result<Node, Failure> {
+    let seed =
+        entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
+    Ok(Node::new(plan.node_config(), seed))
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    match error {
+        StartError::Bind { port, source } => {
+            Failure::of_system(format!("cannot listen on UDP port {port}"), source)
+                .remedy("Choose another listen_port, or end the program that has it: ss -lunp")
+        }
+        StartError::TooManyQueues { .. } | StartError::System(_) => {
+            Failure::new(Exit::Failed, "cannot start the node").because_text(error.to_string())
+        }
+    }
+}
