@@ -84,8 +84,8 @@ impl Wheel {
 
     /// A clock that lags would make distances look longer than they are, and slots coarser.
     fn catch_up(&mut self, now: Tick) {
-        if self.next_due().is_none_or(|due| due > now) {
-            self.clock = self.clock.max(now);
+        if now > self.clock && self.next_due().is_none_or(|due| due > now) {
+            self.clock = now;
         }
     }
 

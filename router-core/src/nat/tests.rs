@@ -164,6 +164,21 @@ fn map_6_a_shared_port_is_held_towards_the_far_end_it_was_used_towards() {
 }
 
 #[test]
+fn map_6_a_shared_port_is_free_once_its_last_flow_is_gone_and_held() {
+    let mut world = World::new(&[outside(1)], PER_DESTINATION);
+    let mut flows: Vec<_> =
+        (0..1023).map(|n| world.open(&udp(host_of(n), 1000, far(1), 53)).unwrap()).collect();
+    flows.extend((2..6).map(|n| world.open(&udp(host(n), 7, far(n), 53)).unwrap()));
+    assert!(flows[1023..].iter().all(|flow| flow.reply.dst_port == 7));
+    flows.iter().for_each(|flow| world.close(flow));
+    world.wait_secs(121);
+    world.nat.let_go_all(world.now);
+    let fresh = world.open(&udp(host(1), 7, far(1), 53)).unwrap();
+    assert_eq!(fresh.reply.dst_port, 7, "kept as a port nobody has");
+    assert_ne!(world.open(&udp(host(2), 7, far(2), 53)).unwrap().reply.dst_port, 7, "and taken whole");
+}
+
+#[test]
 fn map_6_a_tcp_flow_that_was_seen_to_end_needs_no_second_wait() {
     use crate::flow::{Direction, tcp_state::TcpTrack};
     use crate::packet::TcpFlags;
