@@ -27,17 +27,20 @@ mod lan;
 mod link;
 mod plan;
 mod random;
+mod rules;
 mod station;
+mod twin;
 pub mod wire;
 
-pub use host::{Arrival, Host};
+pub use host::{Arrival, Connection, HeardError, Host, TcpEnd, TcpService, TcpStage, is_of};
 pub use lan::{Hop, Lan};
 pub use link::Link;
-pub use plan::{Pair, Plan};
+pub use plan::{Chain, ChainShape, Pair, PairShape, Plan, names};
 pub use random::Random;
 pub use station::{Passage, Refused, Station};
+pub use twin::Twin;
 
-use crate::Node;
+use crate::{Ingress, Node, NodeConfig, Verdict};
 use agenda::Agenda;
 use lan::Passing;
 use station::Output;
@@ -55,6 +58,15 @@ pub struct StationId(usize);
 /// Names a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(usize);
+
+/// Names a connection of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// Whose.
+    pub host: HostId,
+    /// Which of the host's, in the order they were opened.
+    pub number: usize,
+}
 
 /// The network.
 pub struct Sim {
@@ -97,11 +109,16 @@ impl core::fmt::Debug for Sim {
 
 impl Sim {
     /// Two plain WireGuard interfaces with a host each.
-    pub fn pair() -> Plan {
-        Plan::pair()
+    pub fn pair() -> Plan<PairShape> {
+        Plan::new(PairShape)
     }
 
-    fn new(plan: &Plan) -> Sim {
+    /// Clients, a router, connectors and devices.
+    pub fn chain() -> Plan<ChainShape> {
+        Plan::new(ChainShape::new())
+    }
+
+    fn new<S>(plan: &Plan<S>) -> Sim {
         Sim {
             seed: plan.seed,
             now: Instant::from_nanos(0),
@@ -172,22 +189,24 @@ impl Sim {
         &mut self.hosts[id.0]
     }
 
-    /// Puts a station at an address.
+    /// Puts a station at an address. `config` is what the node was made from.
     pub fn add_station(
         &mut self,
         name: &'static str,
         node: Node,
+        config: NodeConfig,
         addr: SocketAddr,
-        mtu_bytes: u16,
     ) -> StationId {
-        self.stations.push(Station::new(name, node, addr, mtu_bytes));
+        self.stations.push(Station::new(name, node, config, addr));
         self.lans.push(Lan::default());
         StationId(self.stations.len() - 1)
     }
 
-    /// Puts a host behind a station's TUN.
+    /// Puts a host behind a station's TUN. Its interface takes what the TUN takes; that of a plain interface takes what
+    /// fits into the tunnel.
     pub fn add_host(&mut self, station: StationId, addresses: &[IpAddr]) -> HostId {
-        self.hosts.push(Host::new(station, addresses));
+        let mtu_bytes = self.stations[station.0].host_mtu_bytes();
+        self.hosts.push(Host::new(station, addresses, mtu_bytes));
         HostId(self.hosts.len() - 1)
     }
 
@@ -210,9 +229,55 @@ impl Sim {
         self.send(from, wire::ping(&wire::addresses(source, to), id, sequence, b"are you there?"));
     }
 
+    /// A host opens a TCP connection from its address and this port.
+    pub fn connect(&mut self, from: HostId, port: u16, to: SocketAddr) -> ConnectionId {
+        let source = self.host(from).address_like(to.ip());
+        let ends = wire::ends(SocketAddr::new(source, port), to);
+        let first = self.random.below(u32::MAX);
+        let host = self.host_mut(from);
+        host.connections.push(Connection::opening(ends, first, host.mtu_bytes));
+        let id = ConnectionId { host: from, number: host.connections.len() - 1 };
+        self.pump(id);
+        id
+    }
+
+    /// A connection.
+    pub fn connection(&self, id: ConnectionId) -> &Connection {
+        &self.hosts[id.host.0].connections[id.number]
+    }
+
+    /// Sends data through a connection, and if `is_all` says that nothing follows.
+    pub fn write(&mut self, id: ConnectionId, bytes: &[u8], is_all: bool) {
+        let connection = &mut self.hosts[id.host.0].connections[id.number];
+        connection.queue(bytes);
+        if is_all {
+            connection.finish();
+        }
+        self.pump(id);
+    }
+
+    /// Ends a connection by a reset.
+    pub fn abort(&mut self, id: ConnectionId) {
+        let reset = self.hosts[id.host.0].connections[id.number].abort();
+        self.send(id.host, reset);
+    }
+
+    fn pump(&mut self, id: ConnectionId) {
+        let mut out = Vec::new();
+        self.hosts[id.host.0].connections[id.number].pump(self.now, &mut out);
+        out.into_iter().for_each(|packet| self.send(id.host, packet));
+    }
+
     /// A datagram from anywhere to anywhere, past all links: what an attacker outside does.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         self.agenda.push(self.now, Happening::Datagram { from, to, tos: 0, bytes });
+    }
+
+    /// A packet inside a tunnel, as if its peer had sealed it: what a node that was taken over can send.
+    pub fn inject_inner(&mut self, at: StationId, ingress: Ingress, packet: Vec<u8>) -> Verdict {
+        let (verdict, out) = self.stations[at.0].take(self.now, ingress, packet);
+        self.launch(at, out);
+        verdict
     }
 
     /// A station is somewhere else from now on.
@@ -261,8 +326,8 @@ impl Sim {
     }
 
     fn next(&mut self) -> Option<Instant> {
-        let timers = self.stations.iter_mut().filter_map(Station::timeout);
-        timers.chain(self.agenda.next()).min()
+        let nodes = self.stations.iter_mut().filter_map(Station::timeout);
+        nodes.chain(self.agenda.next()).chain(self.hosts.iter().filter_map(Host::timeout)).min()
     }
 
     /// One happening, or the timers that are due.
@@ -280,6 +345,10 @@ impl Sim {
                 let out = self.stations[id.0].tick(self.now);
                 self.launch(id, out);
             }
+        }
+        for id in (0..self.hosts.len()).map(HostId) {
+            let packets = self.hosts[id.0].handle_timeout(self.now);
+            packets.into_iter().for_each(|packet| self.send(id, packet));
         }
     }
 
@@ -344,7 +413,7 @@ impl Sim {
     fn at_tun(&mut self, walk: Walk) {
         let station = &mut self.stations[walk.station.0];
         if !station.is_asleep(self.now) {
-            let out = station.take_from_tun(self.now, walk.packet);
+            let out = station.take(self.now, Ingress::Tun, walk.packet).1;
             self.launch(walk.station, out);
         }
     }
@@ -353,8 +422,9 @@ impl Sim {
         let to = destination(&walk.packet);
         let is_meant =
             |host: &Host| host.station == walk.station && to.is_some_and(|to| host.addresses.contains(&to));
+        let first = self.random.below(u32::MAX);
         let answers = match self.hosts.iter_mut().find(|host| is_meant(host)) {
-            Some(host) => host.receive(self.now, walk.packet),
+            Some(host) => host.receive(self.now, walk.packet, first),
             None => self.nobody(walk.station, &walk.packet).into_iter().collect(),
         };
         for packet in answers {

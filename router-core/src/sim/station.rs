@@ -12,8 +12,12 @@ use wg_proto::{
     UnixTime, classify, ecn,
 };
 
+use super::twin::Twin;
 use crate::packet::split::Split;
-use crate::{Egress, Event, Forward, Ingress, Node, NodeTransmit, Offload, Verdict};
+use crate::{
+    Counters, DropReason, Egress, Event, Forward, Ingress, Mode, Node, NodeConfig, NodeTransmit, Offload,
+    Verdict,
+};
 
 /// The most events and passages that are remembered; when full, the oldest is forgotten.
 const REMEMBERED_MAX: usize = 1 << 16;
@@ -38,7 +42,10 @@ pub struct Station {
     pub refused: Refused,
     /// Keepalives received.
     pub keepalives: u64,
-    pub(super) mtu_bytes: u16,
+    /// Watches what a router or connector decides; a plain interface has none.
+    pub twin: Option<Twin>,
+    mtu_bytes: u16,
+    host_mtu_bytes: u16,
     /// Wall-clock time when boot time was zero.
     pub(super) wall: UnixTime,
     pub(super) asleep_until: Instant,
@@ -88,7 +95,9 @@ pub(super) enum Output {
 }
 
 impl Station {
-    pub(super) fn new(name: &'static str, node: Node, addr: SocketAddr, mtu_bytes: u16) -> Station {
+    pub(super) fn new(name: &'static str, node: Node, config: NodeConfig, addr: SocketAddr) -> Station {
+        let mtu_bytes = config.tunnel_mtu_bytes;
+        let host_mtu_bytes = config.tun_mtu_bytes.unwrap_or(mtu_bytes);
         Station {
             name,
             node,
@@ -98,7 +107,9 @@ impl Station {
             passages: VecDeque::new(),
             refused: Refused::default(),
             keepalives: 0,
+            twin: (config.mode == Mode::Router).then(|| Twin::new(config)),
             mtu_bytes,
+            host_mtu_bytes,
             wall: UnixTime::new(1_700_000_000, 0),
             asleep_until: Instant::from_nanos(0),
             unsendable: 0,
@@ -108,6 +119,10 @@ impl Station {
     /// Wall-clock time at this station.
     pub fn unix(&self, now: Instant) -> UnixTime {
         self.wall.saturating_add(Duration::from_nanos(now.as_nanos()))
+    }
+
+    pub(super) fn host_mtu_bytes(&self) -> u16 {
+        self.host_mtu_bytes
     }
 
     pub(super) fn is_asleep(&self, now: Instant) -> bool {
@@ -137,12 +152,17 @@ impl Station {
         out
     }
 
-    /// One packet from the TUN.
-    pub(super) fn take_from_tun(&mut self, now: Instant, mut packet: Vec<u8>) -> Vec<Output> {
+    /// One packet, past the cipher.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        mut packet: Vec<u8>,
+    ) -> (Verdict, Vec<Output>) {
         let mut out = Vec::new();
-        self.handle(now, Ingress::Tun, &mut packet, &mut out);
+        let verdict = self.handle(now, ingress, &mut packet, &mut out);
         self.drain(now, &mut out);
-        out
+        (verdict, out)
     }
 
     /// Timers, and whatever waits.
@@ -194,14 +214,23 @@ impl Station {
         } else {
             let packet = &mut datagram[HEADER_BYTES..HEADER_BYTES + opened.len()];
             match ecn::combine(tos, packet) {
-                Ok(()) => self.handle(now, Ingress::Peer(peer), packet, out),
+                Ok(()) => {
+                    self.handle(now, Ingress::Peer(peer), packet, out);
+                }
                 Err(ecn::Drop) => self.refused.congested += 1,
             }
         }
     }
 
-    fn handle(&mut self, now: Instant, ingress: Ingress, packet: &mut [u8], out: &mut Vec<Output>) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        packet: &mut [u8],
+        out: &mut Vec<Output>,
+    ) -> Verdict {
         let before = packet.to_vec();
+        let short_before = shortages(self.node.counters());
         let verdict = self.node.handle_packet(now, ingress, packet, Offload::None);
         let len = match verdict {
             Verdict::Forward(forward) => forward.len,
@@ -211,7 +240,13 @@ impl Station {
         if let Verdict::Forward(forward) = verdict {
             self.forward(now, forward, &after, out);
         }
-        remember(&mut self.passages, Passage { at: now, ingress, before, verdict, after });
+        let passage = Passage { at: now, ingress, before, verdict, after };
+        let is_excused = shortages(self.node.counters()) != short_before;
+        if let Some(twin) = &mut self.twin {
+            twin.judge(self.node.device(), &passage, is_excused);
+        }
+        remember(&mut self.passages, passage);
+        verdict
     }
 
     fn forward(&mut self, now: Instant, forward: Forward, packet: &[u8], out: &mut Vec<Output>) {
@@ -260,13 +295,34 @@ impl Station {
                 NodeTransmit::Datagram { to, len, tos } => {
                     Output::Datagram { to: to.remote, tos, bytes: buffer[..len].to_vec() }
                 }
-                NodeTransmit::Tun { len } => Output::Tun(buffer[..len].to_vec()),
+                NodeTransmit::Tun { len } => {
+                    if let Some(twin) = &mut self.twin {
+                        twin.emitted(now, &buffer[..len]);
+                    }
+                    Output::Tun(buffer[..len].to_vec())
+                }
             });
         }
         while let Some(event) = self.node.poll_event() {
             remember(&mut self.events, (now, event));
         }
     }
+}
+
+/// How many packets were refused for want of room of some kind.
+fn shortages(counters: &Counters) -> u64 {
+    let reasons = [
+        DropReason::CapFlows,
+        DropReason::CapHalfOpen,
+        DropReason::CapPorts,
+        DropReason::CapNewFlows,
+        DropReason::FlowTableFull,
+        DropReason::NatPortsExhausted,
+        DropReason::NatTupleTaken,
+        DropReason::NatPairTaken,
+    ];
+    let refused: u64 = reasons.iter().map(|reason| counters.dropped(*reason)).sum();
+    refused + counters.flows_evicted
 }
 
 fn remember<T>(memory: &mut VecDeque<T>, thing: T) {
