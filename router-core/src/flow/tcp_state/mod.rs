@@ -1,7 +1,7 @@
 //! What a TCP segment does to a flow, seen from the middle.
 //!
 //! Read first: RFC 9293 §3.10, RFC 5961 §3–5, RFC 6191, RFC 7323 §2, and Guido van Rooij, "Real Stateful TCP Packet
-//! Filtering in IP Filter" (2001), whose four bounds [`window`] checks. Called by the flow table; calls nothing.
+//! Filtering in IP Filter" (2001), whose four bounds `window.rs` checks. Called by the flow table; calls nothing.
 //!
 //! The rules that are not plain bookkeeping:
 //! - Only a SYN opens a flow (TCP-4). A SYN that meets a live flow passes and changes nothing: its receiver answers
