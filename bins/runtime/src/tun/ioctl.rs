@@ -1,9 +1,9 @@
-//! The four TUN ioctls and the three interface ioctls. Read first: `linux/if_tun.h`, netdevice(7).
+//! The TUN and interface ioctls that tun-rs has no words for. Read first: `linux/if_tun.h`, netdevice(7).
 //! The whole of this crate's unsafe code for the TUN. Called by tun.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::name::InterfaceName;
 
@@ -11,17 +11,10 @@ use super::name::InterfaceName;
 pub(super) const QUEUE_FLAGS: i16 =
     (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE) as i16;
 
-/// Creates the interface or attaches one more queue to it. Returns the name the kernel chose.
-pub(super) fn set_interface(
-    fd: BorrowedFd<'_>,
-    name: &InterfaceName,
-    flags: i16,
-) -> io::Result<InterfaceName> {
-    let mut request = request_for(name);
-    request.ifr_ifru.ifru_flags = flags;
-    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which outlives the call.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })?;
-    Ok(name_in(&request))
+/// The queue alone: we read and write it ourselves.
+pub(super) fn into_descriptor(device: tun_rs::SyncDevice) -> OwnedFd {
+    // SAFETY: `into_raw_fd` gives up the descriptor, so it is owned by nobody else.
+    unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) }
 }
 
 /// Name and flags of the interface behind a queue that somebody else opened.

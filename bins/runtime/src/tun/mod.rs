@@ -6,10 +6,11 @@ mod name;
 mod queue;
 mod virtio;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 pub use self::name::{BadInterfaceName, InterfaceName};
 pub use self::queue::{PACKET_BYTES_MAX, TunQueue, TunRead};
@@ -203,12 +204,21 @@ fn open_first(name: &InterfaceName) -> Result<(OwnedFd, InterfaceName, i16), Tun
     }
 }
 
+/// Creating is tun-rs's job. What it does with offloads does not matter: [`negotiate`] has the last word.
 fn open_queue(name: &InterfaceName, flags: i16) -> Result<(OwnedFd, InterfaceName), TunError> {
-    let flags_of_file = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open("/dev/net/tun", flags_of_file, Mode::empty())
-        .map_err(|error| TunError::NoDevice(error.into()))?;
-    let name = ioctl::set_interface(fd.as_fd(), name, flags)
-        .map_err(|source| TunError::Refused { name: *name, source })?;
+    File::options().read(true).write(true).open("/dev/net/tun").map_err(TunError::NoDevice)?;
+    let refused = |source| TunError::Refused { name: *name, source };
+    let has = |flag| i32::from(flags) & flag != 0;
+    let device = tun_rs::DeviceBuilder::new()
+        .name(name.to_string())
+        .offload(has(libc::IFF_VNET_HDR))
+        .multi_queue(has(libc::IFF_MULTI_QUEUE))
+        .inherit_enable_state()
+        .build_sync()
+        .map_err(refused)?;
+    let fd = ioctl::into_descriptor(device);
+    let (name, _) = ioctl::interface(fd.as_fd()).map_err(refused)?;
+    set_nonblocking(&fd).map_err(refused)?;
     Ok((fd, name))
 }
 
