@@ -14,10 +14,10 @@ use router_core::rules::{
     Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
 };
 use router_core::selector::{IpRange, PortRange, Selector};
-use sluice_runtime::host::admin::collect::RuleText;
+use sluice_runtime::host::admin::collect::{RuleText, RuleTexts};
 use sluice_runtime::host::config::peer::PeerSettings;
+use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
-use wg_proto::Device;
 
 use crate::config::ConnectorConfig;
 use crate::config::mapping::{self, Mapping};
@@ -30,24 +30,27 @@ const CAPS: Caps =
     Caps { flows_max: 32_768, half_open_max: 1024, ports_max: 32_768, new_flows_per_sec: 2000 };
 
 /// The rules of all mappings, for all routers.
-pub(crate) fn snapshot(config: &ConnectorConfig, device: &Device) -> RuleSnapshot {
-    let pairs =
-        config.routers.iter().flat_map(|router| config.mappings.iter().map(move |mapping| (router, mapping)));
-    let rules = pairs.filter_map(|(router, mapping)| rule(config, router, mapping, device));
+pub(crate) fn snapshot(config: &ConnectorConfig, peers: &PeerNumbers) -> RuleSnapshot {
+    let rules = pairs(config).filter_map(|(router, mapping)| rule(config, router, mapping, peers));
     RuleSnapshot { pools: pools(config), rules: rules.collect() }
 }
 
-/// What a rule is called, for status.
-pub(crate) fn describe(config: &ConnectorConfig, id: SessionId) -> RuleText {
-    let pairs =
-        config.routers.iter().flat_map(|router| config.mappings.iter().map(move |mapping| (router, mapping)));
-    let found = pairs.into_iter().find(|(router, mapping)| self::id(router, mapping) == id);
-    found.map_or_else(RuleText::default, |(router, mapping)| RuleText {
+/// What all rules are called, for status.
+pub(crate) fn texts(config: &ConnectorConfig) -> RuleTexts {
+    pairs(config).map(|(router, mapping)| (id(router, mapping), text(config, router, mapping))).collect()
+}
+
+fn text(config: &ConnectorConfig, router: &PeerSettings, mapping: &Mapping) -> RuleText {
+    RuleText {
         target: mapping.name.clone(),
         source: router.name.clone(),
         destinations: vec![in_words(mapping)],
         src_nat: config.snats(),
-    })
+    }
+}
+
+fn pairs(config: &ConnectorConfig) -> impl Iterator<Item = (&PeerSettings, &Mapping)> {
+    config.routers.iter().flat_map(|router| config.mappings.iter().map(move |mapping| (router, mapping)))
 }
 
 /// A mapping for people.
@@ -61,8 +64,13 @@ fn id(router: &PeerSettings, mapping: &Mapping) -> SessionId {
 }
 
 /// `None` only if there is no overlay address of the device's version, which the configuration refuses.
-fn rule(config: &ConnectorConfig, router: &PeerSettings, mapping: &Mapping, device: &Device) -> Option<Rule> {
-    let peer = device.peer_by_key(&router.public_key)?;
+fn rule(
+    config: &ConnectorConfig,
+    router: &PeerSettings,
+    mapping: &Mapping,
+    peers: &PeerNumbers,
+) -> Option<Rule> {
+    let peer = peers.get(&router.public_key)?;
     Some(Rule {
         id: id(router, mapping),
         subject: Subject { ingress: IngressMatch::Peer(peer), source: everything(mapping.device) },
@@ -122,7 +130,7 @@ mod tests {
     #[test]
     fn only_the_router_reaches_only_the_virtual_ports_of_only_the_right_version() {
         let (config, mut node, router) = node();
-        let snapshot = snapshot(&config, node.device());
+        let snapshot = snapshot(&config, &PeerNumbers::of(node.device()));
         let told: Vec<_> =
             snapshot.rules.iter().map(|rule| (rule.subject, rule.destinations[0].selector)).collect();
         let subject =
@@ -138,14 +146,19 @@ mod tests {
     fn without_snat_sources_stay() {
         let (_, node, _) = node();
         let config = read(&whole().replace("[tun]", "[tun]\nsnat = false")).unwrap();
-        assert!(snapshot(&config, node.device()).rules.iter().all(|rule| rule.snat == Snat::Off));
+        assert!(
+            snapshot(&config, &PeerNumbers::of(node.device()))
+                .rules
+                .iter()
+                .all(|rule| rule.snat == Snat::Off)
+        );
     }
 
     #[test]
     fn every_rule_is_found_by_its_identity_and_told_in_words() {
         let (config, node, _) = node();
-        let rules = snapshot(&config, node.device()).rules;
-        let texts: Vec<_> = rules.iter().map(|rule| describe(&config, rule.id)).collect();
+        let rules = snapshot(&config, &PeerNumbers::of(node.device())).rules;
+        let texts: Vec<_> = rules.iter().map(|rule| super::texts(&config)[&rule.id].clone()).collect();
         assert_eq!(texts[0].destinations, ["tcp port 40000 -> 192.168.7.10:80"]);
         assert_eq!((texts[1].target.as_str(), texts[1].source.as_str()), ("web6", "router-1"));
     }

@@ -47,7 +47,7 @@ struct Connector {
 
 impl Connector {
     fn start(file: &Path, config: ConnectorConfig, wakes: &Wakes) -> Result<Self, Failure> {
-        let rules = |device: &_, _| rules::snapshot(&config, device);
+        let rules = |peers: &_, _| rules::snapshot(&config, peers);
         let program = Program::start(plan(&config), rules, wakes.waker())?;
         tracing::info!(
             name = %config.node.name,
@@ -79,7 +79,7 @@ impl Connector {
     fn try_reload(&self) -> Result<Applied, String> {
         let new = ConnectorConfig::load(&self.file).map_err(|problems| problems.to_string())?;
         let mut config = self.config();
-        let rules = |device: &_, _| rules::snapshot(&new, device);
+        let rules = |peers: &_, _| rules::snapshot(&new, peers);
         let applied = self.program.reload(plan(&new), rules).map_err(|fault| fault.to_string())?;
         *config = new;
         Ok(applied)
@@ -88,10 +88,8 @@ impl Connector {
     fn answer(&self, request: Request, answer: &mut Answer<'_>) -> Result<Value, Refusal> {
         match request {
             Request::Status => {
-                let config = self.config();
-                answers::report(&collect::status(&self.program, "connector", |id| {
-                    rules::describe(&config, id)
-                }))
+                let texts = rules::texts(&self.config());
+                answers::report(&collect::status(&self.program, "connector", &texts))
             }
             Request::Flows { max } => answers::flows(&self.program, max, answer),
             Request::Explain { .. } | Request::SessionOpen { .. } | Request::SessionClose { .. } => {

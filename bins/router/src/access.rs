@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use router_core::rules::SessionId;
 use sluice_runtime::host::admin::Refusal;
-use sluice_runtime::host::admin::collect::RuleText;
+use sluice_runtime::host::admin::collect::RuleTexts;
 
 use crate::config::RouterConfig;
 use crate::config::session::{self, Session, SessionFault};
@@ -25,9 +24,9 @@ impl Access {
         Self { config, sessions }
     }
 
-    /// What a rule is called.
-    pub(crate) fn describe(&self, id: SessionId) -> RuleText {
-        rules::describe(&self.config, &self.sessions, id)
+    /// What the rules are called.
+    pub(crate) fn texts(&self) -> RuleTexts {
+        rules::texts(&self.config, &self.sessions)
     }
 
     /// Takes out the sessions that are past their end at `now`.

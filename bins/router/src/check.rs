@@ -56,7 +56,7 @@ fn head(config: &RouterConfig) -> Vec<(&'static str, String)> {
 
 fn peers(config: &RouterConfig) -> comfy_table::Table {
     let mut table = table::table(&["name", "kind", "addresses", "dials"]);
-    for client in &config.clients {
+    for client in config.clients.iter() {
         table.add_row([&client.name, "client", &join(&client.addresses), "the client"]);
     }
     for connector in &config.connectors {
@@ -75,14 +75,12 @@ fn allowed(peer: &PeerSettings) -> String {
 }
 
 fn targets(config: &RouterConfig) -> comfy_table::Table {
-    let ways = config.ways();
     let mut table = table::table(&["target", "client sends to", "becomes", "leaves by", "snat"]);
-    for target in &config.targets {
+    for target in config.targets.iter() {
         for destination in &target.destinations {
-            let way = match ways.of(target, destination) {
-                Ok(Way::Connector) => "tunnel",
-                Ok(Way::Tun) => "interface",
-                Err(_) => "?",
+            let way = match destination.way {
+                Way::Connector => "tunnel",
+                Way::Tun => "interface",
             };
             let snat = if target.src_nat { "on" } else { "off" };
             let (sent, becomes) = in_words(destination);

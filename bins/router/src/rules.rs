@@ -11,11 +11,12 @@ use router_core::nat::{Mapping, PoolId, Snat};
 use router_core::rules::{
     self, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
 };
-use sluice_runtime::host::admin::collect::RuleText;
+use sluice_runtime::host::admin::collect::{RuleText, RuleTexts};
 use sluice_runtime::host::config::value;
 use sluice_runtime::host::moment::Moment;
+use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
-use wg_proto::{Device, Instant};
+use wg_proto::Instant;
 
 use crate::check;
 use crate::config::RouterConfig;
@@ -33,10 +34,10 @@ const WAYS: [Way; 2] = [Way::Connector, Way::Tun];
 pub(crate) fn snapshot(
     config: &RouterConfig,
     sessions: &[Session],
-    device: &Device,
+    peers: &PeerNumbers,
     moment: Moment,
 ) -> RuleSnapshot {
-    let rules = sessions.iter().flat_map(|session| of_session(config, session, device, moment));
+    let rules = sessions.iter().flat_map(|session| of_session(config, session, peers, moment));
     RuleSnapshot { pools: pools(config), rules: rules.collect() }
 }
 
@@ -44,16 +45,17 @@ pub(crate) fn snapshot(
 pub(crate) fn of_session(
     config: &RouterConfig,
     session: &Session,
-    device: &Device,
+    peers: &PeerNumbers,
     moment: Moment,
 ) -> Vec<Rule> {
     let Some(target) = config.target(&session.target) else { return Vec::new() };
     let Some(lease) = lease(session, moment) else { return Vec::new() };
+    let Some(subject) = subject(config, session.client_ip, peers) else { return Vec::new() };
     let rule = |way| {
-        let destinations = destinations(config, session, target, way);
+        let destinations = destinations(session, target, way);
         (!destinations.is_empty()).then(|| Rule {
             id: id(session, way),
-            subject: subject(config, session.client_ip, device),
+            subject,
             destinations,
             snat: snat(target, way),
             deny: target.deny_signal.unwrap_or(config.deny_signal),
@@ -69,25 +71,26 @@ pub(crate) fn ids(session: &Session) -> [SessionId; 2] {
     WAYS.map(|way| id(session, way))
 }
 
-/// What a rule is called, for status.
-pub(crate) fn describe(config: &RouterConfig, sessions: &[Session], id: SessionId) -> RuleText {
-    let found = sessions.iter().find_map(|session| {
-        let way = WAYS.into_iter().find(|way| self::id(session, *way) == id)?;
-        Some((session, config.target(&session.target)?, way))
-    });
-    let Some((session, target, way)) = found else { return RuleText::default() };
-    let destinations = of_way(config, session, target, way).map(|destination| {
+/// What all rules are called, for status.
+pub(crate) fn texts(config: &RouterConfig, sessions: &[Session]) -> RuleTexts {
+    let pairs = sessions.iter().flat_map(|session| WAYS.map(|way| (session, way)));
+    pairs.filter_map(|(session, way)| Some((id(session, way), text(config, session, way)?))).collect()
+}
+
+fn text(config: &RouterConfig, session: &Session, way: Way) -> Option<RuleText> {
+    let target = config.target(&session.target)?;
+    let destinations = of_way(session, target, way).map(|destination| {
         let (sent, becomes) = check::in_words(destination);
         format!("{sent} -> {becomes}")
     });
-    let client =
-        config.client_at(session.client_ip).map_or(String::new(), |client| format!(" ({})", client.name));
-    RuleText {
+    let client = config.client_at(session.client_ip);
+    let client = client.map_or(String::new(), |client| format!(" ({})", client.name));
+    Some(RuleText {
         target: target.name.clone(),
         source: format!("{}{client}", session.client_ip),
         destinations: destinations.collect(),
         src_nat: target.src_nat,
-    }
+    })
 }
 
 fn id(session: &Session, way: Way) -> SessionId {
@@ -106,10 +109,13 @@ fn lease(session: &Session, moment: Moment) -> Option<Option<Instant>> {
     }
 }
 
-fn subject(config: &RouterConfig, client_ip: IpAddr, device: &Device) -> Subject {
-    let client = config.client_at(client_ip).and_then(|client| device.peer_by_key(&client.public_key));
-    let ingress = client.map_or(IngressMatch::Tun, IngressMatch::Peer);
-    Subject { ingress, source: value::host_prefix(client_ip) }
+/// A client with a tunnel of its own is expected there and nowhere else. `None` if that tunnel's peer is not there.
+fn subject(config: &RouterConfig, client_ip: IpAddr, peers: &PeerNumbers) -> Option<Subject> {
+    let ingress = match config.client_at(client_ip) {
+        Some(client) => IngressMatch::Peer(peers.get(&client.public_key)?),
+        None => IngressMatch::Tun,
+    };
+    Some(Subject { ingress, source: value::host_prefix(client_ip) })
 }
 
 fn snat(target: &Target, way: Way) -> Snat {
@@ -120,30 +126,20 @@ fn snat(target: &Target, way: Way) -> Snat {
     }
 }
 
-fn destinations(
-    config: &RouterConfig,
-    session: &Session,
-    target: &Target,
-    way: Way,
-) -> Vec<rules::Destination> {
+fn destinations(session: &Session, target: &Target, way: Way) -> Vec<rules::Destination> {
     let rule = |destination: &Destination| rules::Destination {
         selector: destination.selector,
         dnat: destination.nat,
         egress: EgressChoice::Route,
     };
-    of_way(config, session, target, way).map(rule).collect()
+    of_way(session, target, way).map(rule).collect()
 }
 
 /// The destinations of the client's IP version that leave by `way`.
-fn of_way<'a>(
-    config: &'a RouterConfig,
-    session: &Session,
-    target: &'a Target,
-    way: Way,
-) -> impl Iterator<Item = &'a Destination> {
+fn of_way<'a>(session: &Session, target: &'a Target, way: Way) -> impl Iterator<Item = &'a Destination> {
     let v4 = session.client_ip.is_ipv4();
     target.destinations.iter().filter(move |destination| {
-        destination.selector.ip().start().is_ipv4() == v4 && config.ways().of(target, destination) == Ok(way)
+        destination.way == way && destination.selector.ip().start().is_ipv4() == v4
     })
 }
 
@@ -169,7 +165,7 @@ mod tests {
     #[test]
     fn a_session_becomes_a_rule_for_each_way_out() {
         let (config, mut node) = node();
-        let snapshot = snapshot(&config, &config.sessions, node.device(), NOW);
+        let snapshot = snapshot(&config, &config.sessions, &PeerNumbers::of(node.device()), NOW);
         let snats: Vec<_> = snapshot.rules.iter().map(|rule| (rule.snat, rule.destinations.len())).collect();
         assert_eq!(snats, [(Snat::Pool(OVERLAY_POOL), 1), (Snat::Pool(EGRESS_POOL), 1), (Snat::Off, 1)]);
         assert!(snapshot.rules.iter().all(|rule| matches!(rule.subject.ingress, IngressMatch::Peer(_))));
@@ -183,7 +179,7 @@ mod tests {
         config.sessions.retain(|session| session.expires.is_some());
         let leases = |secs| {
             let moment = Moment { unix: UnixTime::new(secs, 0), ..NOW };
-            let rules = snapshot(&config, &config.sessions, node.device(), moment).rules;
+            let rules = snapshot(&config, &config.sessions, &PeerNumbers::of(node.device()), moment).rules;
             rules.into_iter().map(|rule| rule.lease.unwrap().as_nanos()).collect::<Vec<_>>()
         };
         let end = u64::try_from(config.sessions[0].expires.unwrap().as_second()).unwrap();
@@ -194,17 +190,19 @@ mod tests {
     #[test]
     fn every_rule_is_found_by_its_identity_and_told_in_words() {
         let (config, node) = node();
-        for rule in snapshot(&config, &config.sessions, node.device(), NOW).rules {
-            let text = describe(&config, &config.sessions, rule.id);
+        for rule in snapshot(&config, &config.sessions, &PeerNumbers::of(node.device()), NOW).rules {
+            let text = &texts(&config, &config.sessions)[&rule.id];
             assert_eq!((text.source.as_str(), text.destinations.len()), ("10.77.0.2 (alice)", 1));
         }
     }
 
     #[test]
-    fn a_client_without_a_tunnel_of_its_own_is_expected_on_the_tun() {
+    fn only_a_client_without_a_tunnel_of_its_own_is_expected_on_the_tun() {
         let (config, node) = node();
-        let subject = subject(&config, "10.77.0.99".parse().unwrap(), node.device());
-        assert_eq!(subject.ingress, IngressMatch::Tun);
+        let peers = PeerNumbers::of(node.device());
+        let subject = |address: &str, peers| subject(&config, address.parse().unwrap(), peers);
+        assert_eq!(subject("10.77.0.99", &peers).unwrap().ingress, IngressMatch::Tun);
+        assert_eq!(subject("10.77.0.2", &PeerNumbers::default()), None);
     }
 
     fn node() -> (RouterConfig, Node) {

@@ -12,7 +12,7 @@ use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
 use sluice_runtime::host::moment::Moment;
-use sluice_runtime::host::peers::{PeerKind, PeerPlan};
+use sluice_runtime::host::peers::{PeerKind, PeerNumbers, PeerPlan};
 use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
 use sluice_runtime::service::Wakes;
 
@@ -52,7 +52,7 @@ struct Router {
 
 impl Router {
     fn start(file: &Path, config: RouterConfig, wakes: &Wakes) -> Result<Self, Failure> {
-        let rules = |device: &_, moment| rules::snapshot(&config, &config.sessions, device, moment);
+        let rules = |peers: &_, moment| rules::snapshot(&config, &config.sessions, peers, moment);
         let program = Program::start(plan(&config), rules, wakes.waker())?;
         tracing::info!(
             name = %config.node.name,
@@ -95,7 +95,7 @@ impl Router {
     fn try_reload(&self) -> Result<Applied, String> {
         let config = RouterConfig::load(&self.file).map_err(|problems| problems.to_string())?;
         let mut access = self.access();
-        let rules = |device: &_, moment| rules::snapshot(&config, &config.sessions, device, moment);
+        let rules = |peers: &_, moment| rules::snapshot(&config, &config.sessions, peers, moment);
         let applied = self.program.reload(plan(&config), rules).map_err(|fault| fault.to_string())?;
         *access = Access::of(config);
         Ok(applied)
@@ -104,17 +104,16 @@ impl Router {
     fn answer(&self, request: Request, answer: &mut Answer<'_>) -> Result<Value, Refusal> {
         match request {
             Request::Status => {
-                let access = self.access();
-                answers::report(&collect::status(&self.program, "router", |id| access.describe(id)))
+                let texts = self.access().texts();
+                answers::report(&collect::status(&self.program, "router", &texts))
             }
             Request::Flows { max } => answers::flows(&self.program, max, answer),
             Request::Explain { packet, from } => {
                 let packet = packet_text::parse(&packet).map_err(|fault| {
                     Refusal::new(fault.to_string(), format!("Write {}.", packet_text::EXAMPLES))
                 })?;
-                let access = self.access();
-                let describe = |id| access.describe(id);
-                answers::report(&collect::explain(&self.program, &packet, from.as_deref(), describe)?)
+                let texts = self.access().texts();
+                answers::report(&collect::explain(&self.program, &packet, from.as_deref(), &texts)?)
             }
             Request::SessionOpen { client_ip, target, seconds } => {
                 let now = Timestamp::now();
@@ -153,7 +152,7 @@ impl Router {
 /// All rules of a session, or none.
 fn open_in(node: &mut Node, config: &RouterConfig, session: &Session) -> Result<Vec<String>, Refusal> {
     let moment = Moment::now();
-    let rules = rules::of_session(config, session, node.device(), moment);
+    let rules = rules::of_session(config, session, &PeerNumbers::of(node.device()), moment);
     // One past its end, that nobody has cleared away yet, may have the same identity.
     rules::ids(session).into_iter().for_each(|id| drop_session(node, moment, id));
     for (index, rule) in rules.iter().enumerate() {

@@ -36,6 +36,11 @@ pub(crate) enum ClientFault {
     /// Not from our pool.
     #[error("{address} lies in no prefix of client_ip_pool ({pool})")]
     OutsidePool { address: IpAddr, pool: String },
+    /// What we send to clients would come back to us.
+    #[error(
+        "{route} routes clients of {pool} to the interface, but with accept_clients they are on its other side"
+    )]
+    RoutedBack { route: IpNet, pool: IpNet },
 }
 
 impl Fault for ClientFault {
@@ -43,6 +48,9 @@ impl Fault for ClientFault {
         match self {
             Self::OutsidePool { .. } => {
                 "Use an address of the pool, or add its prefix to [node] client_ip_pool.".into()
+            }
+            Self::RoutedBack { .. } => {
+                "Route the targets' addresses to the interface, and the clients' to their gateway.".into()
             }
         }
     }
@@ -71,6 +79,19 @@ pub(crate) fn parse(
         problems.take(field, in_pool(*address, pool));
     }
     Some(Client { name: name?, public_key: public_key?, preshared_key, addresses })
+}
+
+/// Whether what we send to clients of `pool` leaves for their gateway.
+///
+/// # Errors
+/// [`ClientFault::RoutedBack`].
+pub(crate) fn not_routed_back(routes: &[IpNet], pool: &[IpNet]) -> Result<(), ClientFault> {
+    for route in routes {
+        if let Some(pool) = pool.iter().find(|pool| route.contains(*pool) || pool.contains(route)) {
+            return Err(ClientFault::RoutedBack { route: *route, pool: *pool });
+        }
+    }
+    Ok(())
 }
 
 /// Whether an address is one of our clients'.

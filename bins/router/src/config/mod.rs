@@ -2,6 +2,7 @@
 //! told. Called by `run`, `check-config` and reloads; `rules` turns the result into what the node enforces.
 
 pub(crate) mod client;
+mod indexed;
 pub(crate) mod range;
 pub(crate) mod session;
 pub(crate) mod target;
@@ -11,6 +12,7 @@ pub(crate) mod ways;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -27,6 +29,7 @@ use sluice_runtime::host::config::value::ValueFault;
 use sluice_runtime::host::config::{Place, Problems, node, peer, tun, value};
 
 use self::client::Client;
+use self::indexed::Indexed;
 use self::session::Session;
 use self::target::Target;
 use self::target_fault::TargetFault;
@@ -35,6 +38,12 @@ use self::ways::Ways;
 /// Where `status` and the others find the router unless the file says otherwise.
 pub(crate) const ADMIN_SOCKET_DEFAULT: &str = "/run/sluice/router.sock";
 
+/// Clients, found by their addresses.
+pub(crate) type Clients = Indexed<IpAddr, Client>;
+
+/// Targets, found by their names.
+pub(crate) type Targets = Indexed<String, Target>;
+
 /// A router's configuration, legal in every respect.
 #[derive(Clone)]
 pub(crate) struct RouterConfig {
@@ -42,9 +51,9 @@ pub(crate) struct RouterConfig {
     pub(crate) client_ip_pool: Vec<IpNet>,
     pub(crate) deny_signal: Refusal,
     pub(crate) tun: Option<RouterTun>,
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Clients,
     pub(crate) connectors: Vec<PeerSettings>,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Targets,
     pub(crate) sessions: Vec<Session>,
 }
 
@@ -126,23 +135,17 @@ impl RouterConfig {
 
     /// Whose address this is; `None` if it arrives on the TUN.
     pub(crate) fn client_at(&self, address: IpAddr) -> Option<&Client> {
-        self.clients.iter().find(|client| client.addresses.contains(&address))
+        self.clients.get(&address)
     }
 
     /// The target of this name.
     pub(crate) fn target(&self, name: &str) -> Option<&Target> {
-        self.targets.iter().find(|target| target.name == name)
+        self.targets.get(name)
     }
 
     /// Whether packets of this address may come from a client.
     pub(crate) fn knows_client(&self, address: IpAddr) -> bool {
         self.client_at(address).is_some() || arrives_on_tun(self.tun.as_ref(), &self.client_ip_pool, address)
-    }
-
-    /// The ways destinations can take.
-    pub(crate) fn ways(&self) -> Ways<'_> {
-        let egress = self.tun.as_ref().map(|tun| tun.common.egress_addresses.as_slice());
-        Ways { connectors: &self.connectors, overlay: &self.node.addresses, egress }
     }
 }
 
@@ -150,12 +153,18 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfi
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
     let (client_ip_pool, deny_signal) = pool_and_signal(document, problems)?;
     let has_tun = document.has("tun");
-    let tun = router_tun(document, problems);
-    let clients = clients(document, &client_ip_pool, problems);
-    let connectors = connectors(document, problems);
-    let peers: Vec<_> = connectors.iter().map(|(_, connector)| connector.clone()).collect();
-    let targets = targets(document, &peers, problems);
-    let sessions = sessions(document, &clients, &targets, tun.as_ref(), &client_ip_pool, problems);
+    let tun = router_tun(document, &client_ip_pool, problems);
+    let placed_clients = clients(document, &client_ip_pool, problems);
+    let placed_connectors = connectors(document, problems);
+    let clients = Clients::new(values(&placed_clients), |client| client.addresses.clone());
+    let connectors = values(&placed_connectors);
+    let overlay = node.as_ref().map_or(&[][..], |node| &node.addresses);
+    let egress = tun.as_ref().map(|tun| tun.common.egress_addresses.as_slice());
+    let placed_targets = targets(document, &Ways::new(&connectors, overlay, egress), problems);
+    let targets = Targets::new(values(&placed_targets), |target| [target.name.clone()]);
+    let from_tun = |address| arrives_on_tun(tun.as_ref(), &client_ip_pool, address);
+    let known = |address| clients.get(&address).is_some() || from_tun(address);
+    let sessions = sessions(document, known, &targets, problems);
     if has_tun && tun.is_none() {
         return None;
     }
@@ -164,13 +173,13 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfi
         client_ip_pool,
         deny_signal,
         tun,
-        clients: values(&clients),
-        connectors: peers,
-        targets: values(&targets),
+        clients,
+        connectors,
+        targets,
         sessions,
     };
-    note_duplicates(&config, &clients, &connectors, &targets, problems);
-    note_ways(&config, &targets, problems);
+    note_duplicates(&config, &placed_clients, &placed_connectors, &placed_targets, problems);
+    note_own_addresses(&config, &placed_targets, problems);
     Some(config)
 }
 
@@ -187,11 +196,14 @@ fn pool_and_signal(document: &mut Document, problems: &mut Problems) -> Option<(
     Some((pool, signal.unwrap_or_default()))
 }
 
-fn router_tun(document: &mut Document, problems: &mut Problems) -> Option<RouterTun> {
+fn router_tun(document: &mut Document, pool: &[IpNet], problems: &mut Problems) -> Option<RouterTun> {
     let common = tun::read(document, problems)?;
     let table: ArrivalTable = document.section(problems)?;
     let place = Place::table(ArrivalTable::TABLE).field("routes");
     let routes = value::each(&table.routes, &place, problems, value::prefix);
+    if table.accept_clients {
+        problems.take(&place, client::not_routed_back(&routes, pool));
+    }
     Some(RouterTun { common, accept_clients: table.accept_clients, routes })
 }
 
@@ -211,37 +223,26 @@ fn connectors(document: &mut Document, problems: &mut Problems) -> Vec<(Place, P
     parsed.collect()
 }
 
-fn targets(
-    document: &mut Document,
-    connectors: &[PeerSettings],
-    problems: &mut Problems,
-) -> Vec<(Place, Target)> {
+fn targets(document: &mut Document, ways: &Ways<'_>, problems: &mut Problems) -> Vec<(Place, Target)> {
     let tables = document.list("target", problems);
     let parsed = tables.into_iter().filter_map(|(place, table)| {
-        target::parse(&table, connectors, &place, problems).map(|target| (place, target))
+        target::parse(&table, ways, &place, problems).map(|target| (place, target))
     });
     parsed.collect()
 }
 
 fn sessions(
     document: &mut Document,
-    clients: &[(Place, Client)],
-    targets: &[(Place, Target)],
-    tun: Option<&RouterTun>,
-    pool: &[IpNet],
+    known_client: impl Fn(IpAddr) -> bool,
+    targets: &Targets,
     problems: &mut Problems,
 ) -> Vec<Session> {
-    let targets = values(targets);
-    let by_tun =
-        |address| tun.is_some_and(|tun| tun.accept_clients) && client::in_pool(address, pool).is_ok();
-    let known =
-        |address| by_tun(address) || clients.iter().any(|(_, client)| client.addresses.contains(&address));
     let tables = document.list("session", problems);
     let parsed = tables.into_iter().filter_map(|(place, table)| {
-        session::parse(&table, known, &targets, &place, problems).map(|session| (place, session))
+        session::parse(&table, &known_client, targets, &place, problems).map(|session| (place, session))
     });
     let placed: Vec<_> = parsed.collect();
-    session::note_overlaps(&placed, &targets, problems);
+    session::note_overlaps(&placed, targets, problems);
     values(&placed)
 }
 
@@ -287,26 +288,22 @@ fn note_duplicates(
     }
 }
 
-/// Each destination has a way out, and is none of our own addresses.
-fn note_ways(config: &RouterConfig, targets: &[(Place, Target)], problems: &mut Problems) {
-    let ways = config.ways();
+/// No destination holds an address of ours or of a client.
+fn note_own_addresses(config: &RouterConfig, targets: &[(Place, Target)], problems: &mut Problems) {
+    let clients = config.clients.iter().flat_map(|client| &client.addresses);
+    let own: BTreeSet<IpAddr> = config.node.addresses.iter().chain(clients).copied().collect();
     for (place, target) in targets {
         for (index, destination) in target.destinations.iter().enumerate() {
-            let place = &place.field("dst").index(index);
-            problems.take(place, ways.of(target, destination));
-            problems.take(place, not_ours(config, destination));
+            problems.take(&place.field("dst").index(index), not_ours(&own, destination));
         }
     }
 }
 
-fn not_ours(config: &RouterConfig, destination: &target::Destination) -> Result<(), TargetFault> {
-    let clients = config.clients.iter().flat_map(|client| &client.addresses);
-    for address in config.node.addresses.iter().chain(clients) {
-        let host = value::host_prefix(*address);
-        for range in [destination.selector.ip(), destination.reached()] {
-            if range::touches(&range, &host) {
-                return Err(TargetFault::OwnAddress { range: range.to_string(), address: *address });
-            }
+fn not_ours(own: &BTreeSet<IpAddr>, destination: &target::Destination) -> Result<(), TargetFault> {
+    for range in [destination.selector.ip(), destination.reached()] {
+        // Addresses are ordered by version first, so a range never holds one of the other version.
+        if let Some(address) = own.range(range.start()..=range.end()).next() {
+            return Err(TargetFault::OwnAddress { range: range.to_string(), address: *address });
         }
     }
     Ok(())

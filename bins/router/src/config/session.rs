@@ -1,5 +1,6 @@
 //! `[[session]]`: a client's access to one target. In a file it stands for what a control plane would grant.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use sluice_runtime::host::config::node::required;
 use sluice_runtime::host::config::{Fault, Place, Problems, value};
 use thiserror::Error;
 
+use super::Targets;
 use super::target::Target;
 
 /// `[[session]]` as written.
@@ -65,7 +67,7 @@ impl Fault for SessionFault {
 pub(crate) fn parse(
     table: &SessionTable,
     known_client: impl Fn(IpAddr) -> bool,
-    targets: &[Target],
+    targets: &Targets,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Session> {
@@ -99,12 +101,12 @@ fn client_ip(
 
 fn target<'a>(
     table: &SessionTable,
-    targets: &'a [Target],
+    targets: &'a Targets,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<&'a Target> {
     let name = required(table.target.as_deref(), "target", place, problems)?;
-    let found = targets.iter().find(|target| target.name == name);
+    let found = targets.get(name);
     problems.take(&place.field("target"), found.ok_or_else(|| SessionFault::UnknownTarget(name.to_owned())))
 }
 
@@ -130,7 +132,7 @@ fn moment(value: &toml::Value) -> Result<Timestamp, SessionFault> {
 pub(crate) fn legal(
     session: &Session,
     known_client: impl Fn(IpAddr) -> bool,
-    targets: &[Target],
+    targets: &Targets,
 ) -> Result<(), SessionFault> {
     if !known_client(session.client_ip) {
         return Err(SessionFault::UnknownClient(session.client_ip));
@@ -143,20 +145,22 @@ pub(crate) fn legal(
 }
 
 /// Notes sessions of one client that one packet could match both. The first of each pair stays.
-pub(crate) fn note_overlaps(sessions: &[(Place, Session)], targets: &[Target], problems: &mut Problems) {
-    for (index, (place, session)) in sessions.iter().enumerate() {
-        let same_client = sessions[..index].iter().filter(|(_, other)| other.client_ip == session.client_ip);
-        for (other, earlier) in same_client {
-            if overlap(targets, &earlier.target, &session.target) {
+pub(crate) fn note_overlaps(sessions: &[(Place, Session)], targets: &Targets, problems: &mut Problems) {
+    let mut earlier: HashMap<IpAddr, Vec<&(Place, Session)>> = HashMap::new();
+    for entry in sessions {
+        let (place, session) = entry;
+        let same_client = earlier.entry(session.client_ip).or_default();
+        for (other, before) in same_client.iter() {
+            if overlap(targets, &before.target, &session.target) {
                 problems.note(place, SessionFault::Overlap { other: other.clone() });
             }
         }
+        same_client.push(entry);
     }
 }
 
 /// Whether one packet could match both targets.
-pub(crate) fn overlap(targets: &[Target], a: &str, b: &str) -> bool {
-    let named = |name: &str| targets.iter().find(|target| target.name == name);
-    let Some((a, b)) = named(a).zip(named(b)) else { return false };
+pub(crate) fn overlap(targets: &Targets, a: &str, b: &str) -> bool {
+    let Some((a, b)) = targets.get(a).zip(targets.get(b)) else { return false };
     a.destinations.iter().any(|a| b.destinations.iter().any(|b| a.overlaps(b)))
 }

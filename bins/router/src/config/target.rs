@@ -1,5 +1,6 @@
 //! Network targets: what a session lets a client reach, and what its packets are turned into. Read first:
-//! `target_fault`. Called by `config`; `ways` then says where each destination leaves.
+//! `target_fault`. Called by `config`; calls `ways`, which says where each
+//! destination leaves.
 
 use std::net::IpAddr;
 
@@ -9,12 +10,12 @@ use router_core::rules::Dnat;
 use router_core::selector::{IpRange, PortRange, Selector};
 use serde::Deserialize;
 use sluice_runtime::host::config::node::required;
-use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::config::{Place, Problems, value};
 use toml::Value;
 
 use super::range;
 use super::target_fault::TargetFault;
+use super::ways::{Way, Ways};
 
 /// `[[target]]` as written.
 #[derive(Debug, Deserialize)]
@@ -71,6 +72,8 @@ pub(crate) struct Destination {
     pub(crate) selector: Selector,
     /// What the destination becomes: one address, or as many as the selector has; the same for ports.
     pub(crate) nat: Option<Dnat>,
+    /// Where it leaves.
+    pub(crate) way: Way,
 }
 
 impl Destination {
@@ -88,7 +91,7 @@ impl Destination {
 /// Parses a target; its faults are noted at their fields.
 pub(crate) fn parse(
     table: &TargetTable,
-    connectors: &[PeerSettings],
+    ways: &Ways<'_>,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Target> {
@@ -101,35 +104,47 @@ pub(crate) fn parse(
     if table.dst.is_empty() {
         problems.note(dst, TargetFault::NoDestination);
     }
-    let parsed = table.dst.iter().enumerate();
-    let parsed = parsed.map(|(index, table)| destination(table, connectors, &dst.index(index), problems));
-    let destinations: Vec<_> = parsed.collect();
-    note_overlaps(&destinations, dst, problems);
+    let selectors: Vec<_> = table
+        .dst
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| selector(&entry.selector, &dst.index(index).field("selector"), problems))
+        .collect();
+    note_overlaps(&selectors, dst, problems);
+    let entries = table.dst.iter().zip(selectors).enumerate();
+    let destinations: Vec<_> = entries
+        .map(|(index, (entry, selector))| {
+            destination(selector?, entry.nat.as_ref(), table.src_nat, ways, &dst.index(index), problems)
+        })
+        .collect();
     let destinations = destinations.into_iter().collect::<Option<Vec<_>>>()?;
     Some(Target { name: name?, src_nat: table.src_nat, deny_signal: flatten(deny_signal)?, destinations })
 }
 
-fn note_overlaps(destinations: &[Option<Destination>], place: &Place, problems: &mut Problems) {
-    for (index, destination) in destinations.iter().enumerate() {
-        let earlier = destinations[..index].iter().position(|earlier| {
-            earlier.as_ref().zip(destination.as_ref()).is_some_and(|(a, b)| a.overlaps(b))
-        });
-        if let Some(other) = earlier {
+fn note_overlaps(selectors: &[Option<Selector>], place: &Place, problems: &mut Problems) {
+    for (index, selector) in selectors.iter().enumerate() {
+        let meets = |earlier: &Option<Selector>| earlier.zip(*selector).is_some_and(|(a, b)| a.overlaps(&b));
+        if let Some(other) = selectors[..index].iter().position(meets) {
             problems.note(&place.index(index), TargetFault::Overlap { other });
         }
     }
 }
 
 fn destination(
-    table: &DestinationTable,
-    connectors: &[PeerSettings],
+    selector: Selector,
+    nat: Option<&NatTable>,
+    src_nat: bool,
+    ways: &Ways<'_>,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Destination> {
-    let selector = selector(&table.selector, &place.field("selector"), problems)?;
-    let Some(nat) = &table.nat else { return Some(Destination { selector, nat: None }) };
-    let nat = nat_of(nat, &selector, connectors, &place.field("nat"), problems)?;
-    Some(Destination { selector, nat: Some(nat) })
+    let nat = match nat {
+        Some(nat) => Some(nat_of(nat, &selector, ways, &place.field("nat"), problems)?),
+        None => None,
+    };
+    let reached = nat.map_or(selector.ip(), |nat| nat.addr);
+    let way = problems.take(place, ways.to(reached, src_nat))?;
+    Some(Destination { selector, nat, way })
 }
 
 fn selector(table: &SelectorTable, place: &Place, problems: &mut Problems) -> Option<Selector> {
@@ -175,43 +190,25 @@ fn protocol(text: &str) -> Result<Protocol, TargetFault> {
 fn nat_of(
     table: &NatTable,
     selector: &Selector,
-    connectors: &[PeerSettings],
+    ways: &Ways<'_>,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Dnat> {
-    let addresses = nat_addresses(table, selector, connectors).and_then(|nat| fitting(nat, selector));
+    let addresses = nat_addresses(table, selector, ways).and_then(|nat| fitting(nat, selector));
     let addresses = problems.take(place, addresses);
     let ports = flatten(ports(table.port.as_ref(), selector.proto().is_some(), place, problems))?;
     let ports = problems.take(&place.field("port"), fitting_ports(ports, selector))?;
     Some(Dnat { addr: addresses?, ports })
 }
 
-fn nat_addresses(
-    table: &NatTable,
-    selector: &Selector,
-    connectors: &[PeerSettings],
-) -> Result<IpRange, TargetFault> {
+fn nat_addresses(table: &NatTable, selector: &Selector, ways: &Ways<'_>) -> Result<IpRange, TargetFault> {
     match (&table.addr, &table.connector) {
         (Some(_), Some(_)) => Err(TargetFault::NatTwice),
         (Some(addr), None) => range::addresses(addr).and_then(not_reserved),
-        (None, Some(name)) => connector_address(name, selector.ip().version(), connectors),
+        (None, Some(name)) => ways.connector_address(name, selector.ip().version()),
         (None, None) if table.port.is_some() => Ok(selector.ip()),
         (None, None) => Err(TargetFault::NatEmpty),
     }
-}
-
-fn connector_address(
-    name: &str,
-    version: Version,
-    connectors: &[PeerSettings],
-) -> Result<IpRange, TargetFault> {
-    let unknown = || TargetFault::UnknownConnector(name.to_owned());
-    let connector = connectors.iter().find(|connector| connector.name == name).ok_or_else(unknown)?;
-    let address = connector.addresses.iter().find(|address| address.is_ipv4() == (version == Version::V4));
-    let version = name_of(version);
-    address
-        .map(|address| IpRange::single(*address))
-        .ok_or_else(|| TargetFault::ConnectorVersion { connector: name.to_owned(), version })
 }
 
 /// One address takes all; a range of equal size takes offset by offset; nothing else has a meaning.
@@ -263,7 +260,8 @@ pub(crate) fn version_of(address: IpAddr) -> &'static str {
     name_of(if address.is_ipv4() { Version::V4 } else { Version::V6 })
 }
 
-fn name_of(version: Version) -> &'static str {
+/// Of a version, for messages.
+pub(crate) fn name_of(version: Version) -> &'static str {
     match version {
         Version::V4 => "IPv4",
         Version::V6 => "IPv6",

@@ -28,8 +28,8 @@ fn the_whole_vocabulary_is_taken() {
     assert_eq!(config.node.listen_port, 51_821);
     assert_eq!(config.deny_signal, Refusal::Reset);
     assert_eq!(config.connectors[0].allowed_ips().len(), 3);
-    assert_eq!(config.targets[0].destinations.len(), 2);
-    assert_eq!(config.targets[0].destinations[0].reached().to_string(), "10.99.0.2");
+    assert_eq!(target_called(&config, "db").destinations.len(), 2);
+    assert_eq!(target_called(&config, "db").destinations[0].reached().to_string(), "10.99.0.2");
     assert_eq!(config.sessions[1].expires.unwrap().to_string(), "2027-01-01T00:00:00Z");
 }
 
@@ -194,7 +194,13 @@ fn a_client_on_the_tun_needs_no_table_but_the_permission() {
         + &site_a()
         + &target("[{ selector = { ip = '10.20.0.5' }, nat = { connector = 'site-a' } }]", false)
         + &session("10.77.0.9", "db");
-    assert!(read(&(text.clone() + "[tun]\naccept_clients = true\nroutes = ['10.77.0.0/24']\n")).is_ok());
+    assert!(read(&(text.clone() + "[tun]\naccept_clients = true\nroutes = ['10.20.0.0/16']\n")).is_ok());
+    let looping =
+        read(&(text.clone() + "[tun]\naccept_clients = true\nroutes = ['10.77.0.0/16']\n")).err().unwrap();
+    assert!(
+        looping[0].starts_with("[tun]: routes: 10.77.0.0/16 routes clients of 10.77.0.0/24"),
+        "{looping:?}"
+    );
     assert!(read(&(text + "[tun]\n")).is_err());
 }
 
@@ -219,6 +225,10 @@ pub(crate) fn whole() -> String {
         + &target("[{ selector = { ip = '10.50.1.0/24' } }]", false).replace("'db'", "'net'")
         + &session("10.77.0.2", "db")
         + &session("10.77.0.2", "net").replace("\n\n", "\nexpires = 2027-01-01T00:00:00Z\n")
+}
+
+fn target_called<'a>(config: &'a RouterConfig, name: &str) -> &'a Target {
+    config.targets.get(name).unwrap()
 }
 
 fn client(name: &str, key: &str, address: &str) -> String {

@@ -1,6 +1,7 @@
 //! The peers of a configuration, brought into a node: at start, and again at each reload, where what did not change
 //! stays as it is, sessions and roamed endpoints included.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
@@ -65,6 +66,23 @@ impl PeerPlan {
     }
 }
 
+/// The node's numbers of peers, by key: rules name peers so.
+#[derive(Clone, Debug, Default)]
+pub struct PeerNumbers(HashMap<PublicKey, PeerIndex>);
+
+impl PeerNumbers {
+    /// Those of all peers of `device`.
+    pub fn of(device: &Device) -> Self {
+        let views = device.peers().filter_map(|index| device.peer(index));
+        Self(views.map(|peer| (peer.public_key(), peer.index())).collect())
+    }
+
+    /// The number of the peer with this key.
+    pub fn get(&self, key: &PublicKey) -> Option<PeerIndex> {
+        self.0.get(key).copied()
+    }
+}
+
 /// Adds the peers of `plans` that the device does not have yet, so far without prefixes, so that rules can name them
 /// before anything is taken from others. Returns those added.
 ///
@@ -97,14 +115,15 @@ pub fn take_back(device: &mut Device, added: &[PeerIndex]) {
 /// Makes the node's peers those of `new`. `old` is what they were made from before: only differences are set, so
 /// that an endpoint learnt from the network stays unless the configuration names another one than before.
 pub fn settle(node: &mut Node, now: Instant, old: &[PeerPlan], new: &[PeerPlan]) {
-    for plan in old.iter().filter(|plan| by_key(new, &plan.public_key).is_none()) {
-        if let Some(index) = node.device().peer_by_key(&plan.public_key) {
+    let (before, wanted) = (by_key(old), by_key(new));
+    for key in before.keys().filter(|key| !wanted.contains_key(*key)) {
+        if let Some(index) = node.device().peer_by_key(key) {
             node.remove_peer(now, index);
         }
     }
     let device = node.device_mut();
     for plan in new {
-        let before = by_key(old, &plan.public_key);
+        let before = before.get(&plan.public_key).copied();
         if before != Some(plan)
             && let Some(index) = device.peer_by_key(&plan.public_key)
         {
@@ -114,8 +133,8 @@ pub fn settle(node: &mut Node, now: Instant, old: &[PeerPlan], new: &[PeerPlan])
     }
 }
 
-fn by_key<'a>(plans: &'a [PeerPlan], key: &PublicKey) -> Option<&'a PeerPlan> {
-    plans.iter().find(|plan| plan.public_key == *key)
+fn by_key(plans: &[PeerPlan]) -> HashMap<PublicKey, &PeerPlan> {
+    plans.iter().map(|plan| (plan.public_key, plan)).collect()
 }
 
 /// The keepalive comes last: it may start a handshake, which needs all the rest.

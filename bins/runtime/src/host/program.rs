@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use router_core::rules::{Applied, ApplyError, RuleSnapshot};
 use router_core::{Node, NodeConfig};
 use thiserror::Error;
-use wg_proto::{AddPeerError, Device};
+use wg_proto::AddPeerError;
 
 use super::config::node::NodeSettings;
 use super::config::tun::TunSettings;
 use super::egress::{self, Egress};
 use super::failure::{Exit, Failure};
 use super::moment::Moment;
-use super::peers::{self, PeerPlan};
+use super::peers::{self, PeerNumbers, PeerPlan};
 use crate::service::Waker;
 use crate::{Runtime, RuntimeConfig, StartError, entropy};
 
@@ -92,14 +92,14 @@ impl Program {
     /// What the system denies, or why the rules are refused.
     pub fn start(
         plan: NodePlan,
-        rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
+        rules: impl FnOnce(&PeerNumbers, Moment) -> RuleSnapshot,
         waker: Waker,
     ) -> Result<Self, Failure> {
         let (tun, egress) = open_tun(&plan)?.unzip();
         let mut node = node(&plan)?;
         let moment = Moment::now();
         node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
-        change(&mut node, moment, &[], &plan.peers, rules).map_err(|fault| {
+        fill(&mut node, moment, &plan, rules).map_err(|fault| {
             Failure::new(Exit::Configuration, "the node refuses its configuration").because(&fault)
         })?;
         let config = RuntimeConfig {
@@ -163,7 +163,7 @@ impl Program {
     pub fn reload(
         &self,
         plan: NodePlan,
-        rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
+        rules: impl FnOnce(&PeerNumbers, Moment) -> RuleSnapshot,
     ) -> Result<Applied, ReloadFault> {
         let mut current = self.plan();
         if let Some(what) = fixed_difference(&current, &plan) {
@@ -171,12 +171,7 @@ impl Program {
         }
         let port_before = self.runtime.listen_port();
         self.rebind(&current, &plan)?;
-        let moment = Moment::now();
-        let applied = self.runtime.with_node(|node, _| {
-            let applied = change(node, moment, &current.peers, &plan.peers, rules)?;
-            node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
-            Ok::<_, ReloadFault>(applied)
-        });
+        let applied = self.change(&current, &plan, rules);
         if applied.is_err()
             && let Err(error) = self.runtime.rebind(port_before)
         {
@@ -185,6 +180,33 @@ impl Program {
         let applied = applied?;
         *current = plan;
         Ok(applied)
+    }
+
+    /// Peers that rules name are added first, without prefixes; rules are made without the node's lock; what was there
+    /// is touched only once they are in.
+    fn change(
+        &self,
+        current: &NodePlan,
+        plan: &NodePlan,
+        rules: impl FnOnce(&PeerNumbers, Moment) -> RuleSnapshot,
+    ) -> Result<Applied, ReloadFault> {
+        let moment = Moment::now();
+        let (added, numbers) = self.runtime.with_node(|node, _| {
+            let added = peers::add_new(node.device_mut(), moment.boot, &plan.peers)?;
+            Ok::<_, ReloadFault>((added, PeerNumbers::of(node.device())))
+        })?;
+        let snapshot = rules(&numbers, moment);
+        self.runtime.with_node(|node, now| match node.apply(now, &snapshot) {
+            Ok(applied) => {
+                peers::settle(node, now, &current.peers, &plan.peers);
+                node.device_mut().set_private_key(now, Some(plan.node.private_key.clone()));
+                Ok(applied)
+            }
+            Err(error) => {
+                peers::take_back(node.device_mut(), &added);
+                Err(error.into())
+            }
+        })
     }
 
     fn rebind(&self, current: &NodePlan, plan: &NodePlan) -> Result<(), ReloadFault> {
@@ -196,26 +218,18 @@ impl Program {
     }
 }
 
-/// Peers that rules name are added first, without prefixes; what was there is touched only once the rules are in.
-fn change(
+/// A new node's peers and rules.
+fn fill(
     node: &mut Node,
     moment: Moment,
-    old: &[PeerPlan],
-    new: &[PeerPlan],
-    rules: impl FnOnce(&Device, Moment) -> RuleSnapshot,
-) -> Result<Applied, ReloadFault> {
-    let added = peers::add_new(node.device_mut(), moment.boot, new)?;
-    let snapshot = rules(node.device(), moment);
-    match node.apply(moment.boot, &snapshot) {
-        Ok(applied) => {
-            peers::settle(node, moment.boot, old, new);
-            Ok(applied)
-        }
-        Err(error) => {
-            peers::take_back(node.device_mut(), &added);
-            Err(error.into())
-        }
-    }
+    plan: &NodePlan,
+    rules: impl FnOnce(&PeerNumbers, Moment) -> RuleSnapshot,
+) -> Result<(), ReloadFault> {
+    peers::add_new(node.device_mut(), moment.boot, &plan.peers)?;
+    let snapshot = rules(&PeerNumbers::of(node.device()), moment);
+    node.apply(moment.boot, &snapshot)?;
+    peers::settle(node, moment.boot, &[], &plan.peers);
+    Ok(())
 }
 
 fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {

@@ -1,12 +1,13 @@
 //! What a running node tells administrators. Each report takes the node's lock once, or once per page of flows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use router_core::nat::Snat;
 use router_core::packet::{Ends, PacketMut};
 use router_core::rules::{SessionId, SessionView};
-use router_core::{Egress, Explanation, FlowView, Ingress, Node};
+use router_core::{Counters, Egress, Explanation, FlowView, Ingress, Node};
 use wg_proto::{Device, Instant, PeerIndex};
 
 use super::message::Refusal;
@@ -29,12 +30,21 @@ pub struct RuleText {
     pub src_nat: bool,
 }
 
+/// What all rules are called.
+pub type RuleTexts = HashMap<SessionId, RuleText>;
+
+/// Peers looked at under one lock.
+const PEERS_PER_LOCK: usize = 256;
+
+/// Flows told at most: looking at them takes the node's lock, some ten nanoseconds each.
+pub const FLOWS_MAX: usize = 65_536;
+
 /// Everything at a glance. `kind` is `router` or `connector`.
-pub fn status(program: &Program, kind: &str, describe: impl Fn(SessionId) -> RuleText) -> Status {
+pub fn status(program: &Program, kind: &str, texts: &RuleTexts) -> Status {
     let (plan, moment) = (program.plan().clone(), Moment::now());
     let runtime = program.runtime();
-    let workers = runtime.stats().total();
-    runtime.with_node(|node, _| Status {
+    let node = runtime.with_node(|node, _| NodeFacts::of(node));
+    Status {
         name: plan.node.name.clone(),
         kind: kind.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -42,19 +52,19 @@ pub fn status(program: &Program, kind: &str, describe: impl Fn(SessionId) -> Rul
         public_key: plan.node.private_key.public_key().to_string(),
         listen_port: runtime.listen_port(),
         addresses: plan.node.addresses.iter().map(ToString::to_string).collect(),
-        peers: plan.peers.iter().filter_map(|peer| peer_report(node.device(), peer, moment.boot)).collect(),
-        rules: node.sessions().map(|session| rule_report(&session, describe(session.id), moment)).collect(),
-        flows: flow_tables(node, program),
-        drops: counted(node.counters().drops().map(|(reason, count)| (reason.name().to_owned(), count))),
-        counters: counters(node, workers.iter()),
-    })
+        peers: peers(program, &plan.peers, moment.boot),
+        rules: node.sessions.iter().map(|session| rule_report(session, texts, moment)).collect(),
+        flows: flow_tables(node.flows_used, program),
+        drops: counted(node.path.drops().map(|(reason, count)| (reason.name().to_owned(), count))),
+        counters: counters(&node, runtime.stats().total().iter()),
+    }
 }
 
-/// The first `max` flows.
+/// The first `max` flows, [`FLOWS_MAX`] of them at most.
 pub fn flows(program: &Program, max: usize) -> Vec<FlowReport> {
-    program
-        .runtime()
-        .with_node(|node, now| node.flows(now).take(max).map(|flow| flow_report(&flow)).collect())
+    let views: Vec<FlowView> =
+        program.runtime().with_node(|node, now| node.flows(now).take(max.min(FLOWS_MAX)).collect());
+    views.iter().map(flow_report).collect()
 }
 
 /// What would become of `packet`; `from` names a peer or `tun`, `None` is whoever owns its source.
@@ -65,7 +75,7 @@ pub fn explain(
     program: &Program,
     packet: &[u8],
     from: Option<&str>,
-    describe: impl Fn(SessionId) -> RuleText,
+    texts: &RuleTexts,
 ) -> Result<PacketReport, Refusal> {
     let plan = program.plan().clone();
     program.runtime().with_node(|node, now| {
@@ -75,26 +85,76 @@ pub fn explain(
             None => source_owner(node.device(), packet),
         };
         let explanation = node.explain(now, ingress, packet);
-        Ok(packet_report(&names, ingress, &explanation, describe))
+        Ok(packet_report(&names, ingress, &explanation, texts))
     })
 }
 
-fn peer_report(device: &Device, plan: &PeerPlan, now: Instant) -> Option<PeerReport> {
-    let peer = device.peer(device.peer_by_key(&plan.public_key)?)?;
-    let age = |at| now.saturating_duration_since(at).as_secs();
-    Some(PeerReport {
+/// What is copied under one lock, to be put into words without it.
+struct NodeFacts {
+    sessions: Vec<SessionView>,
+    flows_used: u32,
+    path: Counters,
+    device: Vec<(&'static str, u64)>,
+}
+
+impl NodeFacts {
+    fn of(node: &Node) -> Self {
+        Self {
+            sessions: node.sessions().collect(),
+            flows_used: node.flows_used().0,
+            path: node.counters().clone(),
+            device: node.device().counters().iter().collect(),
+        }
+    }
+}
+
+fn peers(program: &Program, plans: &[PeerPlan], now: Instant) -> Vec<PeerReport> {
+    let looked = plans.chunks(PEERS_PER_LOCK).flat_map(|chunk| {
+        let facts: Vec<_> = program
+            .runtime()
+            .with_node(|node, _| chunk.iter().map(|plan| PeerFacts::of(node.device(), plan)).collect());
+        chunk.iter().zip(facts)
+    });
+    looked.filter_map(|(plan, facts)| Some(peer_report(plan, &facts?, now))).collect()
+}
+
+/// What is copied of a peer under the lock.
+struct PeerFacts {
+    endpoint: Option<SocketAddr>,
+    last_handshake: Option<Instant>,
+    rx_bytes: u64,
+    tx_bytes: u64,
+    allowed_ips: Vec<IpNet>,
+}
+
+impl PeerFacts {
+    fn of(device: &Device, plan: &PeerPlan) -> Option<Self> {
+        let peer = device.peer(device.peer_by_key(&plan.public_key)?)?;
+        Some(Self {
+            endpoint: peer.endpoint().map(|endpoint| endpoint.remote),
+            last_handshake: peer.last_handshake(),
+            rx_bytes: peer.rx_bytes(),
+            tx_bytes: peer.tx_bytes(),
+            allowed_ips: peer.allowed_ips().collect(),
+        })
+    }
+}
+
+fn peer_report(plan: &PeerPlan, facts: &PeerFacts, now: Instant) -> PeerReport {
+    PeerReport {
         name: plan.name.clone(),
         kind: plan.kind.name().to_owned(),
         public_key: plan.public_key.to_string(),
-        endpoint: peer.endpoint().map(|endpoint| endpoint.remote.to_string()),
-        handshake_age_secs: peer.last_handshake().map(age),
-        rx_bytes: peer.rx_bytes(),
-        tx_bytes: peer.tx_bytes(),
-        allowed_ips: peer.allowed_ips().map(|net| net.to_string()).collect(),
-    })
+        endpoint: facts.endpoint.map(|endpoint| endpoint.to_string()),
+        handshake_age_secs: facts.last_handshake.map(|at| now.saturating_duration_since(at).as_secs()),
+        rx_bytes: facts.rx_bytes,
+        tx_bytes: facts.tx_bytes,
+        allowed_ips: facts.allowed_ips.iter().map(ToString::to_string).collect(),
+    }
 }
 
-fn rule_report(session: &SessionView, text: RuleText, moment: Moment) -> RuleReport {
+fn rule_report(session: &SessionView, texts: &RuleTexts, moment: Moment) -> RuleReport {
+    let text = texts.get(&session.id).cloned().unwrap_or_default();
     RuleReport {
         id: session.id.to_string(),
         target: text.target,
@@ -108,8 +168,7 @@ fn rule_report(session: &SessionView, text: RuleText, moment: Moment) -> RuleRep
     }
 }
 
-fn flow_tables(node: &Node, program: &Program) -> FlowTables {
-    let (used, _) = node.flows_used();
+fn flow_tables(used: u32, program: &Program) -> FlowTables {
     let config = program.node_config();
     FlowTables {
         used: used.into(),
@@ -119,8 +178,8 @@ fn flow_tables(node: &Node, program: &Program) -> FlowTables {
     }
 }
 
-fn counters(node: &Node, workers: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
-    let ours = node.counters();
+fn counters(node: &NodeFacts, workers: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    let ours = &node.path;
     let path = [
         ("forwarded_packets", ours.forwarded_packets),
         ("forwarded_bytes", ours.forwarded_bytes),
@@ -132,7 +191,7 @@ fn counters(node: &Node, workers: impl Iterator<Item = (&'static str, u64)>) -> 
         ("flows_reset", ours.flows_reset),
     ];
     let path = path.into_iter().map(|(name, count)| (name.to_owned(), count));
-    let device = node.device().counters().iter().map(|(name, count)| (format!("wireguard_{name}"), count));
+    let device = node.device.iter().map(|(name, count)| (format!("wireguard_{name}"), *count));
     let workers = workers.map(|(name, count)| (format!("worker_{name}"), count));
     counted(path.chain(device).chain(workers))
 }
@@ -205,13 +264,13 @@ fn packet_report(
     names: &Names<'_>,
     ingress: Ingress,
     explanation: &Explanation,
-    describe: impl Fn(SessionId) -> RuleText,
+    texts: &RuleTexts,
 ) -> PacketReport {
     let mut report = PacketReport { from: names.ingress(ingress), ..PacketReport::default() };
     let mut passes = |verdict: &str, session: Option<SessionId>, to: &Ends, egress: Egress| {
         report.verdict = verdict.to_owned();
         report.rule = session.map(|session| session.to_string());
-        report.target = session.map(|session| describe(session).target);
+        report.target = session.and_then(|session| texts.get(&session)).map(|text| text.target.clone());
         report.leaves_as = Some(both_ends(to));
         report.leaves_to = Some(names.egress(egress));
     };
