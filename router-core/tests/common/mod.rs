@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use router_core::sim::{Chain, Sim, StationId, TcpEnd};
+use router_core::sim::{Chain, Host, Sim, StationId, TcpEnd};
 use router_core::{DropReason, Event};
 
 /// Runs a test with each seed; a failure prints which.
@@ -51,4 +51,41 @@ pub(crate) fn tcp_round_trip(chain: &mut Chain, user: usize, port: u16, to: Sock
 pub(crate) fn assert_both(sim: &Sim) {
     sim.assert_forwarded_was_allowed();
     sim.assert_allowed_got_through();
+}
+
+/// The datagram whose pieces a host has got, whole, as its receiver puts it together.
+pub(crate) fn reassembled(host: &Host) -> Option<Vec<u8>> {
+    let mut pieces = Vec::new();
+    let mut header = Vec::new();
+    for arrival in &host.inbox {
+        let packet = &arrival.packet;
+        let (at, place) = match packet[0] >> 4 {
+            4 => (20, (u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff) * 8),
+            _ if packet[6] == 44 => (48, u16::from_be_bytes([packet[42], packet[43]]) & 0xfff8),
+            _ => continue,
+        };
+        if packet[0] >> 4 == 6 && place == 0 {
+            header = packet[..40].to_vec();
+            header[6] = packet[40];
+        } else if place == 0 {
+            header = packet[..20].to_vec();
+        }
+        pieces.push((usize::from(place), packet[at..].to_vec()));
+    }
+    pieces.sort();
+    let mut payload = Vec::new();
+    for (at, bytes) in pieces {
+        (at == payload.len()).then(|| payload.extend(bytes))?;
+    }
+    let mut whole = [header, payload].concat();
+    let len = whole.len();
+    if whole.first()? >> 4 == 4 {
+        whole[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        whole[6..8].fill(0);
+        // The sum over the whole header comes out right again.
+        whole = router_core::sim::wire::with_hop_limit(&whole, whole[8]);
+    } else {
+        whole[4..6].copy_from_slice(&(len as u16 - 40).to_be_bytes());
+    }
+    Some(whole)
 }

@@ -193,6 +193,14 @@ impl Connection {
             TcpStage::Ended(TcpEnd::Finished) if segment.sequence_len() > 0 => out.push(self.ack()),
             TcpStage::Ended(_) => {}
             TcpStage::Opening => self.hear_answer(now, segment, out),
+            TcpStage::Answering if segment.flags.syn() && self.is_answered_by(segment) => {
+                // The other end opened at the same time and answers, too: RFC 9293 figure 7.
+                self.stage = TcpStage::Open;
+                self.hear_ack(segment.acknowledgment);
+                self.next = self.acknowledged;
+                out.push(self.ack());
+                self.pump(now, out);
+            }
             TcpStage::Answering | TcpStage::Open if segment.flags.syn() => self.hear_syn_again(out),
             TcpStage::Answering | TcpStage::Open => self.hear_data(now, segment, payload, out),
         }
@@ -201,11 +209,8 @@ impl Connection {
     /// RFC 5961 section 3.2: only the exact next number counts, others within the window are asked back.
     fn hear_reset(&mut self, segment: &TcpSegment, out: &mut Vec<Vec<u8>>) {
         let is_refusal = self.stage == TcpStage::Opening;
-        let is_believed = if is_refusal {
-            segment.flags.ack() && segment.acknowledgment == self.first.wrapping_add(1)
-        } else {
-            segment.sequence == self.expected
-        };
+        let is_believed =
+            if is_refusal { self.is_answered_by(segment) } else { segment.sequence == self.expected };
         match self.stage {
             TcpStage::Ended(_) => self.resets += 1,
             _ if is_believed => {
@@ -225,7 +230,7 @@ impl Connection {
         if !segment.flags.syn() {
             return;
         }
-        let answers_us = segment.flags.ack() && segment.acknowledgment == self.first.wrapping_add(1);
+        let answers_us = self.is_answered_by(segment);
         self.hear_syn(segment);
         if answers_us {
             self.stage = TcpStage::Open;
@@ -237,6 +242,11 @@ impl Connection {
             self.next = self.acknowledged;
         }
         self.pump(now, out);
+    }
+
+    /// Whether a segment acknowledges our SYN and nothing more.
+    fn is_answered_by(&self, segment: &TcpSegment) -> bool {
+        segment.flags.ack() && segment.acknowledgment == self.first.wrapping_add(1)
     }
 
     fn hear_syn(&mut self, syn: &TcpSegment) {
