@@ -28,7 +28,7 @@ impl Path {
 
     /// Whether flows of ended sessions may still wait for their reset.
     pub(crate) fn is_sweeping(&self) -> bool {
-        self.v4.sweep.left > 0 || self.v6.sweep.left > 0
+        self.v4.sweep.left > 0 || self.v6.sweep.left > 0 || self.shared.rules.has_dead_flows()
     }
 
     /// When a flow or a fragment next runs out of time.
@@ -41,6 +41,9 @@ impl Path {
     /// Some of what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let tick = Tick::from_nanos(now.as_nanos());
+        if self.shared.rules.take_dead_flows(now) {
+            self.begin_sweep();
+        }
         self.shared.fragments.handle_timeout(now);
         expire(&mut self.v4, &mut self.shared, tick);
         expire(&mut self.v6, &mut self.shared, tick);

@@ -44,6 +44,10 @@ pub(crate) struct Rules {
     slots: Slots,
     subjects: Subjects,
     leases: Leases,
+    /// When the node's own lease lapses, until that is noticed.
+    node_lapse: Option<Instant>,
+    /// Whether flows have died by a lapse that nobody has looked for yet.
+    has_dead_flows: bool,
 }
 
 /// The rule that allows a packet to open a flow.
@@ -70,6 +74,8 @@ impl Rules {
             slots: Slots::new(sessions_max, hasher),
             subjects: Subjects::new(sessions_max, hasher),
             leases: Leases::default(),
+            node_lapse: None,
+            has_dead_flows: false,
         }
     }
 
@@ -96,6 +102,7 @@ impl Rules {
         let Some(slot) = self.slots.find(id) else { return false };
         if self.slots.has_lapsed(now, slot) {
             self.slots.end_flows(slot);
+            self.has_dead_flows = true;
         }
         if let Some(session) = self.slots.session_mut(slot) {
             self.leases.clear(session.deadline, slot);
@@ -111,8 +118,10 @@ impl Rules {
     pub(crate) fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
         if self.slots.has_node_lapsed(now) {
             self.slots.end_all_flows();
+            self.has_dead_flows = true;
         }
         self.slots.set_node_deadline(lease.unwrap_or(FOREVER));
+        self.node_lapse = lease;
     }
 
     /// The rule that allows a flow to this destination. The first in this order: sessions of exactly this ingress and
@@ -186,9 +195,23 @@ impl Rules {
         self.slots.of_peer(peer)
     }
 
-    /// When the next lease lapses.
+    /// When the next lease lapses, the node's own included.
     pub(crate) fn next_lapse(&self) -> Option<Instant> {
-        self.leases.next()
+        self.leases.next().into_iter().chain(self.node_lapse).min()
+    }
+
+    /// Whether flows have died by a lapse since the last call: of the node's own lease, or of one that was renewed too
+    /// late.
+    pub(crate) fn take_dead_flows(&mut self, now: Instant) -> bool {
+        if self.node_lapse.take_if(|at| *at <= now).is_some() {
+            self.has_dead_flows = true;
+        }
+        core::mem::take(&mut self.has_dead_flows)
+    }
+
+    /// Whether [`take_dead_flows`](Rules::take_dead_flows) has something to say at once.
+    pub(crate) fn has_dead_flows(&self) -> bool {
+        self.has_dead_flows
     }
 
     /// The next session whose lease has lapsed. Its flows are dead from now on, even if the lease is renewed.
