@@ -1,5 +1,7 @@
 //! Shared inputs of the micro-benchmarks.
 
+pub mod router;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use router_core::flow::{FlowMeta, FlowTable, Leg, NewFlow, Opening, SessionRef, Tick, Tuple};

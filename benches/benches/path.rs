@@ -1,0 +1,97 @@
+//! The whole path of a router: what a packet of an established flow costs, what the first packet of one costs, and what
+//! opening and closing a session costs. Packets are in memory, one core, no tunnel around them.
+#![allow(missing_docs, reason = "criterion's macros")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant as Clock};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use router_core::Verdict;
+use router_core::rules::SessionId;
+use sluice_benches::Scattered;
+use sluice_benches::router::{Bench, DESTINATIONS, Shape};
+
+/// Parse, look up, rewrite, checksums, hop limit: 64 bytes over IPv4, source and destination translated.
+fn established(c: &mut Criterion) {
+    let mut group = c.benchmark_group("path/established, 64 bytes");
+    for flows in [1 << 16, 1 << 20] {
+        let mut bench = Bench::new(Shape { clients: flows / 1024, flows, ..Shape::default() });
+        for flow in 0..flows {
+            assert!(matches!(bench.send(flow), Verdict::Forward(_)), "flow {flow}");
+        }
+        let mut scattered = Scattered::below(flows);
+        group.bench_function(BenchmarkId::new("random order", flows), |b| {
+            b.iter(|| black_box(bench.send(scattered.draw())));
+        });
+        group.bench_function(BenchmarkId::new("runs of 16", flows), |b| {
+            let (mut flow, mut left) = (0, 0_u32);
+            b.iter(|| {
+                if left == 0 {
+                    (flow, left) = (scattered.draw(), 16);
+                }
+                left -= 1;
+                black_box(bench.send(flow))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A miss, classification among 1 M rules of 100 k sessions, caps, a port, an insertion.
+fn first_packet(c: &mut Criterion) {
+    let mut bench = Bench::new(Shape { clients: 100_000, flows: 1 << 20, one_peer: true });
+    let mut scattered = Scattered::below(100_000 * DESTINATIONS);
+    let mut opened = 0;
+    c.bench_function("path/first packet, 1 M rules", |b| {
+        b.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            let mut left = iterations;
+            while left > 0 {
+                let now = left.min(500_000 - opened);
+                let started = Clock::now();
+                for _ in 0..now {
+                    black_box(bench.open(scattered.draw()));
+                }
+                spent += started.elapsed();
+                (left, opened) = (left - now, opened + now);
+                if opened == 500_000 {
+                    bench.forget_flows();
+                    opened = 0;
+                }
+            }
+            spent
+        });
+    });
+    c.bench_function("path/refused packet, 1 M rules", |b| {
+        b.iter(|| black_box(bench.refuse(scattered.draw())));
+    });
+}
+
+/// A session of ten destinations among 100 k others.
+fn sessions(c: &mut Criterion) {
+    let mut bench = Bench::new(Shape { clients: 100_000, flows: 1024, one_peer: true });
+    let mut scattered = Scattered::below(100_000);
+    c.bench_function("path/close and open a session of 10", |b| {
+        b.iter(|| {
+            let client = scattered.draw();
+            assert!(bench.node.close_session(bench.now, SessionId(u128::from(client))));
+            bench.open_session(client);
+        });
+    });
+    let mut longest = Duration::ZERO;
+    for _ in 0..100_000 {
+        let client = scattered.draw();
+        let started = Clock::now();
+        bench.node.close_session(bench.now, SessionId(u128::from(client)));
+        bench.open_session(client);
+        longest = longest.max(started.elapsed());
+    }
+    println!("longest of 100 000: {longest:?}");
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500));
+    targets = established, first_packet, sessions
+}
+criterion_main!(benches);

@@ -1,0 +1,201 @@
+//! A router with many clients, sessions and flows, and the packets for it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use router_core::flow::Caps;
+use router_core::nat::{Mapping, PoolId, Snat};
+use router_core::packet::{Ends, Protocol};
+use router_core::rules::{
+    Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
+};
+use router_core::selector::{IpRange, PortRange, Selector};
+use router_core::sim::wire;
+use router_core::{Ingress, Node, NodeConfig, Offload, Refusal, Verdict};
+use wg_proto::{Instant, PeerConfig, PeerIndex, PrivateKey};
+
+/// Destinations of each session.
+pub const DESTINATIONS: u32 = 10;
+/// Length of a packet: what a bare acknowledgment or a small question has.
+pub const PACKET_BYTES: usize = 64;
+
+/// How large a router.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shape {
+    /// Clients, with one session each.
+    pub clients: u32,
+    /// Flows it can hold; the `n`th belongs to client `n / 1024`.
+    pub flows: u32,
+    /// All clients come from one peer: sessions are many, tunnels are not what is looked at.
+    pub one_peer: bool,
+}
+
+/// A router and a packet to hand it.
+pub struct Bench {
+    /// The router.
+    pub node: Node,
+    /// Boot time.
+    pub now: Instant,
+    shape: Shape,
+    peers: Vec<PeerIndex>,
+    ports: Vec<u16>,
+    template: Vec<u8>,
+    packet: [u8; PACKET_BYTES],
+}
+
+impl Bench {
+    /// A router with all its sessions open and no flow.
+    pub fn new(shape: Shape) -> Bench {
+        let config = NodeConfig {
+            overlay_addresses: vec![Ipv4Addr::new(10, 99, 0, 1).into()],
+            flows_max_v4: shape.flows + 1,
+            flows_max_v6: 1,
+            sessions_max: shape.clients + 1,
+            refusal: Refusal::Silent,
+            ..NodeConfig::default()
+        };
+        let now = Instant::from_nanos(1 << 40);
+        let mut node = Node::new(config, [7; 32]);
+        let peers = add_peers(&mut node, now, shape);
+        let template = template();
+        let packet = template[..].try_into().expect("as long as a packet");
+        let ports = vec![0; shape.clients as usize];
+        let mut bench = Bench { node, now, shape, peers, ports, template, packet };
+        let pool = SnatPool {
+            id: PoolId(1),
+            addresses: (0..64).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
+            mapping: Mapping::PerDestination,
+        };
+        let rules = (0..shape.clients).map(|client| bench.rule(client)).collect();
+        bench.node.apply(now, &RuleSnapshot { pools: vec![pool], rules }).expect("the rules are right");
+        bench
+    }
+
+    /// Hands in a packet of flow `number`.
+    pub fn send(&mut self, number: u32) -> Verdict {
+        self.hand_in(number / 1024, 5, 1024 + (number % 1024) as u16)
+    }
+
+    /// Hands in the first packet of some flow: which client's and to which destination, `number` says.
+    pub fn open(&mut self, number: u32) -> Verdict {
+        let client = number / DESTINATIONS;
+        let port = &mut self.ports[client as usize];
+        *port += 1;
+        let port = 1024 + *port;
+        let verdict = self.hand_in(client, number % DESTINATIONS, port);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        verdict
+    }
+
+    /// Hands in a packet that no rule allows.
+    pub fn refuse(&mut self, number: u32) -> Verdict {
+        let verdict = self.hand_in(number / DESTINATIONS, 77, 1024);
+        assert!(matches!(verdict, Verdict::Drop(_)), "{verdict:?}");
+        verdict
+    }
+
+    /// Lets all flows run out of time.
+    pub fn forget_flows(&mut self) {
+        self.now = self.now.saturating_add(Duration::from_secs(1000));
+        while self.node.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+            self.node.handle_timeout(self.now);
+        }
+        self.now = self.now.saturating_add(Duration::from_secs(1000));
+        self.ports.fill(0);
+        assert_eq!(self.node.flows_used().0, 0);
+    }
+
+    /// Opens the session of a client.
+    pub fn open_session(&mut self, client: u32) {
+        let rule = self.rule(client);
+        self.node.open_session(self.now, &rule).expect("it is closed");
+    }
+
+    fn hand_in(&mut self, client: u32, destination: u32, port: u16) -> Verdict {
+        self.packet.copy_from_slice(&self.template);
+        let source = client_address(client);
+        self.packet[12..16].copy_from_slice(&source.octets());
+        self.packet[19] = destination as u8;
+        self.packet[20..22].copy_from_slice(&port.to_be_bytes());
+        fix_checksum(&mut self.packet, source, destination);
+        let ingress = Ingress::Peer(self.peer_of(client));
+        self.node.handle_packet(self.now, ingress, &mut self.packet, Offload::None)
+    }
+
+    fn peer_of(&self, client: u32) -> PeerIndex {
+        self.peers[if self.shape.one_peer { 0 } else { client as usize }]
+    }
+
+    /// Ten destinations, each one address and port, translated to the connector.
+    fn rule(&self, client: u32) -> Rule {
+        let destination = |last: u32| {
+            let ip = IpRange::single(IpAddr::from([10, 20, 0, last as u8]));
+            let port = Some(PortRange::single(53));
+            Destination {
+                selector: Selector::new(ip, Some(Protocol::UDP), port).expect("UDP has ports"),
+                dnat: Some(Dnat {
+                    addr: IpRange::single(IpAddr::from([10, 99, 0, 2])),
+                    ports: Some(PortRange::single(40_000 + last as u16)),
+                }),
+                egress: EgressChoice::Route,
+            }
+        };
+        let no_caps = Caps {
+            flows_max: u32::MAX,
+            half_open_max: u32::MAX,
+            ports_max: u32::MAX,
+            new_flows_per_sec: 1_000_000_000,
+        };
+        Rule {
+            id: SessionId(u128::from(client)),
+            subject: Subject {
+                ingress: IngressMatch::Peer(self.peer_of(client)),
+                source: IpAddr::from(client_address(client)).into(),
+            },
+            destinations: (0..DESTINATIONS).map(destination).collect(),
+            snat: Snat::Pool(PoolId(1)),
+            deny: Refusal::Silent,
+            lease: None,
+            caps: no_caps,
+        }
+    }
+}
+
+fn client_address(client: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a40_0000 + client)
+}
+
+fn add_peers(node: &mut Node, now: Instant, shape: Shape) -> Vec<PeerIndex> {
+    let mut add = |number: u32, prefix: &str| {
+        let mut key = [1; 32];
+        // Not in the first and last byte, which keys are clamped in.
+        key[4..8].copy_from_slice(&number.to_le_bytes());
+        let mut config = PeerConfig::new(PrivateKey::from_bytes(key).public_key());
+        config.allowed_ips.push(prefix.parse().expect("a prefix"));
+        node.device_mut().add_peer(now, config).expect("peers differ")
+    };
+    add(u32::MAX, "10.99.0.2/32");
+    if shape.one_peer {
+        return vec![add(0, "10.64.0.0/14")];
+    }
+    (0..shape.clients).map(|client| add(client, &format!("{}/32", client_address(client)))).collect()
+}
+
+fn template() -> Vec<u8> {
+    let ends: Ends = wire::ends(
+        "10.64.0.0:1024".parse().expect("an address"),
+        "10.20.0.0:53".parse().expect("an address"),
+    );
+    wire::with_dont_fragment(&wire::udp(&ends, &[0; PACKET_BYTES - 28]))
+}
+
+/// The header checksum of the template without the two addresses' changes, updated for them.
+fn fix_checksum(packet: &mut [u8; PACKET_BYTES], source: Ipv4Addr, destination: u32) {
+    let old = u32::from(u16::from_be_bytes([packet[10], packet[11]]));
+    let added = (source.to_bits() >> 16) - 0x0a40 + (source.to_bits() & 0xffff) + destination;
+    let mut sum = (!old & 0xffff) + added;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    packet[10..12].copy_from_slice(&(!sum as u16).to_be_bytes());
+}
