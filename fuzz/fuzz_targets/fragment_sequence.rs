@@ -1,0 +1,4 @@
+//! `fragment_sequence` under libFuzzer, or over the files named on the command line.
+#![cfg_attr(fuzzing, no_main)]
+
+sluice_fuzz::target!(fragment_sequence);

@@ -1,0 +1,4 @@
+//! `ip_packet` under libFuzzer, or over the files named on the command line.
+#![cfg_attr(fuzzing, no_main)]
+
+sluice_fuzz::target!(ip_packet);
