@@ -4,7 +4,7 @@
 use super::address::Addresses;
 use super::error::ParseError;
 
-/// Longest payload a reassembled datagram can have, plus one of our own: no piece ends behind it.
+/// Longest datagram there is, its headers included: no piece ends behind it.
 const END_MAX: usize = 65_535;
 
 /// Identity of a fragmented datagram, as its receiver sees it.

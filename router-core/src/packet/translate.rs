@@ -19,7 +19,7 @@ impl PacketMut<'_> {
     /// Gives the packet the addresses and ports of `to`, and updates every checksum that covers them.
     ///
     /// An echo takes the asking side's port as its identifier; protocols without ports, and later pieces, take the
-    /// addresses only, and protocols we do not know keep their own checksum as it is [ANY].
+    /// addresses only, and protocols we do not know keep their own checksum as it is (ANY).
     #[inline]
     pub fn translate(&mut self, to: &Ends) -> Result<(), VersionMismatch> {
         let pseudo_header = match (to.addresses, self.network.version) {

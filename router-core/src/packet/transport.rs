@@ -31,7 +31,7 @@ pub enum Transport {
         /// The code as sent.
         code: u8,
     },
-    /// A protocol without ports that we read: ESP, GRE, SCTP, anything unknown [ANY].
+    /// A protocol without ports that we read: ESP, GRE, SCTP, anything unknown (ANY).
     Other,
     /// A piece without the upper-layer header: follows the verdict of its first piece (FRG-1).
     LaterPiece,
