@@ -150,6 +150,8 @@ drop_reasons! {
     FragmentsExhausted = "fragments_exhausted",
     /// No room to keep a fragment that came before its first one. FRG-1.
     FragmentParkingFull = "fragment_parking_full",
+    /// A kept fragment whose first one did not come in time, did not pass, or lost its session meanwhile. FRG-1.
+    FragmentGivenUp = "fragment_given_up",
     /// The source belongs to another peer, to none, or, from the TUN, to a peer. FLT-2, P1.
     SourceNotAssigned = "source_not_assigned",
     /// No host has this source address. FLT-3.
@@ -271,6 +273,7 @@ pub const fn reaction(reason: DropReason) -> Reaction {
         | DropReason::FragmentDuplicate
         | DropReason::FragmentsExhausted
         | DropReason::FragmentParkingFull
+        | DropReason::FragmentGivenUp
         | DropReason::SourceNotAssigned
         | DropReason::MartianSource
         | DropReason::MartianDestination
@@ -359,7 +362,12 @@ impl Counters {
 
     /// Counts one drop.
     pub(crate) fn drop(&mut self, reason: DropReason) {
-        self.dropped[reason as usize] += 1;
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts drops that became known together.
+    pub(crate) fn drop_many(&mut self, reason: DropReason, packets: u64) {
+        self.dropped[reason as usize] += packets;
     }
 }
 

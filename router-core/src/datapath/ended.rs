@@ -45,6 +45,8 @@ impl Path {
             self.begin_sweep();
         }
         self.shared.fragments.handle_timeout(now);
+        let given_up = self.shared.fragments.take_given_up();
+        self.shared.counters.drop_many(DropReason::FragmentGivenUp, given_up);
         expire(&mut self.v4, &mut self.shared, tick);
         expire(&mut self.v6, &mut self.shared, tick);
         sweep(&mut self.v4, &mut self.shared, now);

@@ -108,6 +108,8 @@ pub struct Fragments<S, V> {
     shares: Shares<S>,
     /// Pieces on their way out; at most what was parked.
     released: VecDeque<(S, Released<V>)>,
+    /// Since [`Fragments::take_given_up`].
+    given_up: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +151,7 @@ impl<S: Copy + Ord, V: Clone> Fragments<S, V> {
             settled: BTreeSet::new(),
             shares: Shares::new(),
             released: VecDeque::new(),
+            given_up: 0,
         }
     }
 
@@ -234,8 +237,14 @@ impl<S: Copy + Ord, V: Clone> Fragments<S, V> {
             .partition(|(subject, released)| is_gone(subject, Some(&released.verdict)));
         self.released = kept;
         for (subject, released) in gone {
+            self.given_up += 1;
             self.shares.give_parking_back(subject, released.packet.len());
         }
+    }
+
+    /// How many parked pieces were thrown away since the last call: no verdict came, or none that lets them pass.
+    pub fn take_given_up(&mut self) -> u64 {
+        core::mem::take(&mut self.given_up)
     }
 
     /// Datagrams tracked now.
@@ -355,6 +364,7 @@ impl<S: Copy + Ord, V: Clone> Fragments<S, V> {
         self.settled.remove(&(tracked.deadline, key));
         self.shares.give_datagram_back(key.subject);
         for piece in tracked.state.into_parked() {
+            self.given_up += 1;
             self.shares.give_parking_back(key.subject, piece.packet.len());
         }
     }

@@ -74,12 +74,13 @@ fn frg_1_pieces_in_reverse_order_wait_for_their_first() {
 }
 
 #[test]
-fn frg_1_pieces_without_their_first_are_forgotten_after_fifteen_seconds() {
+fn frg_1_pieces_without_their_first_are_forgotten_and_counted_after_fifteen_seconds() {
     for net in BOTH {
         let mut desk = Desk::ready();
         let [first, middle, _] = pieces(&datagram(net), 9);
         assert_eq!(desk.alice_sends(middle).verdict, Verdict::Parked);
         assert_eq!(desk.wait(Duration::from_secs(16)), []);
+        assert_eq!(desk.dropped(DropReason::FragmentGivenUp), 1);
         let outcome = desk.alice_sends(first);
         assert_eq!(outcome.own, []);
         outcome.forwarded_to(desk.site_side());
@@ -96,6 +97,7 @@ fn frg_1_pieces_of_a_refused_first_are_dropped() {
         assert_prohibited(&desk.alice_sends(first).answered());
         assert_eq!(desk.alice_sends(last).dropped(), DropReason::FragmentPoisoned);
         assert_eq!(desk.wait(Duration::from_secs(20)), []);
+        assert_eq!(desk.dropped(DropReason::FragmentGivenUp), 1);
     }
 }
 
