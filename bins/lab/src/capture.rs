@@ -21,7 +21,8 @@ impl Capture {
     pub fn start(host: &Host, interface: &str, filter: &str) -> Result<Capture> {
         let file = host.lab().directory().join(format!("{}-{interface}.pcap", host.name()));
         let path = file.display().to_string();
-        let mut argv = vec!["tcpdump", "-i", interface, "-U", "-n", "-c", "20000", "-Z", "root", "-w", &path];
+        let mut argv = vec!["tcpdump", "-i", interface, "--immediate-mode", "-U", "-n"];
+        argv.extend(["-c", "20000", "-Z", "root", "-w", &path]);
         argv.extend(filter.split_whitespace());
         let process = host.spawn(&argv)?;
         process.wait_for_log("listening on", Duration::from_secs(10))?;
@@ -30,7 +31,7 @@ impl Capture {
 
     /// One line per captured packet so far that the filter matches, as tcpdump prints them.
     pub fn lines(&self, filter: &str) -> Result<Vec<String>> {
-        // -U writes a packet out as soon as it is handed over; the kernel hands over within a moment.
+        // Immediate mode hands each packet over at once and -U writes it out; what is on its way still needs a moment.
         std::thread::sleep(Duration::from_millis(300));
         let line = format!("tcpdump -n -v -r {} '{filter}' 2>/dev/null", self.file.display());
         let text = self.host.sh(&line)?.stdout;

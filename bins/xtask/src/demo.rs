@@ -11,7 +11,7 @@ use clap::Args;
 use sluice_lab::services::{Direction, Dns, Nginx};
 use sluice_lab::sluice::Dial;
 use sluice_lab::topology::{Chain, ChainConfig, Spot};
-use sluice_lab::{Lab, probe};
+use sluice_lab::{Lab, probe, wait_until};
 
 use crate::cargo::{cargo, target};
 use crate::run::{Log, logged};
@@ -116,7 +116,8 @@ fn services(chain: &Chain) -> Result<()> {
         line(&format!("{family} dig @{address} {}", Dns::NAME), name.stdout.trim(), name.took);
         for direction in [Direction::Upload, Direction::Download] {
             let report = site.iperf.measure(&chain.client, &address, 5201, 2, direction)?;
-            let rate = format!("{:.2} Gbit/s {direction:?}", report.bits_per_second / 1e9).to_lowercase();
+            let way = format!("{direction:?}").to_lowercase();
+            let rate = format!("{way} at {:.2} Gbit/s", report.bits_per_second / 1e9);
             line(&format!("{family} iperf3 {address}"), &rate, Duration::from_secs(2));
         }
     }
@@ -141,16 +142,20 @@ fn errors(chain: &Chain) -> Result<()> {
 
 fn refusals(chain: &Chain) -> Result<()> {
     let [device, _] = Spot::Device.target(0);
-    let drops = || anyhow::Ok(chain.router.program.status()?.all_drops());
-    let before = drops()?;
+    let inject =
+        |kind: &str, source: &str, port| probe::inject(&chain.client, kind, source, &device, port).map(drop);
     timed("a connection that no rule allows", || probe::tcp(&chain.client, &device, 4444))?;
-    timed("a packet with somebody else's source", || {
-        Ok(probe::inject(&chain.client, "udp", "10.77.0.99", &device, 53)?.stdout)
-    })?;
-    timed("a reply that nobody asked for", || {
-        Ok(probe::inject(&chain.client, "tcp-syn-ack", Chain::CLIENT[0], &device, 80)?.stdout)
-    })?;
-    line("the router's drop counters", &format!("{before} before, {} after", drops()?), Duration::ZERO);
+    counted(chain, "a packet with somebody else's source", || inject("udp", "10.77.0.99", 53))?;
+    counted(chain, "a reply that nobody asked for", || inject("tcp-syn-ack", Chain::CLIENT[0], 80))
+}
+
+/// Sends what gets no answer, and waits until the router has counted it.
+fn counted(chain: &Chain, what: &str, send: impl FnOnce() -> Result<()>) -> Result<()> {
+    let drops = || anyhow::Ok(chain.router.program.status()?.all_drops());
+    let (started, before) = (Instant::now(), drops()?);
+    send()?;
+    wait_until("one more counted drop", Duration::from_secs(5), || Ok(drops()? > before))?;
+    line(what, "dropped without an answer, and counted", started.elapsed());
     Ok(())
 }
 
@@ -190,7 +195,7 @@ fn timed(what: &str, action: impl FnOnce() -> Result<String>) -> Result<()> {
 
 fn line(what: &str, outcome: &str, took: Duration) {
     let time = if took.is_zero() { String::new() } else { format!("{:.0} ms", took.as_secs_f64() * 1e3) };
-    println!("   {what:<48} {outcome:<44} {time:>8}");
+    println!("   {what:<48} {outcome:<52} {time:>8}");
 }
 
 fn bracketed(address: &str) -> String {

@@ -96,9 +96,17 @@ impl Chain {
             Entry::Tunnel => client_tunnel(lab, &client, &client_keys, &router_keys.public, "203.0.113.1")?,
             Entry::Gateway => foreign_gateway(lab, &client, &client_keys, &router)?,
         };
-        let router = Router::start(&router, &router_keys, router_config(config, &client_keys, &grounds))?;
-        let peer = router_peer(config, &router_keys);
-        let sites = grounds.into_iter().map(|ground| ground.open(peer.clone())).collect::<Result<_>>()?;
+        let (router_text, peer) =
+            (router_config(config, &client_keys, &grounds), router_peer(config, &router_keys));
+        let open = || grounds.into_iter().map(|ground| ground.open(peer.clone())).collect::<Result<_>>();
+        // Who answers starts first: a dialler that is not answered waits five seconds before it tries again.
+        let (router, sites) = match config.dial {
+            Dial::Server => {
+                let sites = open()?;
+                (Router::start(&router, &router_keys, router_text)?, sites)
+            }
+            Dial::Connector => (Router::start(&router, &router_keys, router_text)?, open()?),
+        };
         let chain = Chain { client, tunnel, router, sites };
         chain.wait_until_up()?;
         Ok(chain)
