@@ -10,7 +10,7 @@ use super::BuildError;
 /// Hop limit of our own packets. RFC 1700 recommended 64; every common stack uses it.
 const HOP_LIMIT: u8 = 64;
 
-/// Length of the IP header that [`write`] writes.
+/// Length of the IP header that [`write()`] writes.
 pub(super) fn len(version: Version) -> usize {
     match version {
         Version::V4 => ipv4::HEADER_BYTES,

@@ -11,7 +11,7 @@ pub use echo_reply::echo_reply;
 pub use icmp_error::{Notice, Unreachable, icmp_error, may_answer};
 pub use reset::{reset, reset_answering};
 
-/// Longest packet that any builder here but [`echo_reply`] writes: a quote over IPv6 (GEN-1).
+/// Longest packet that any builder here but [`echo_reply()`] writes: a quote over IPv6 (GEN-1).
 pub const BUILT_BYTES_MAX: usize = 1280;
 
 /// Why nothing was built.
