@@ -6,11 +6,11 @@ use std::cell::LazyCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use router_core::Verdict;
 use router_core::rules::SessionId;
 use sluice_benches::Scattered;
-use sluice_benches::router::{Bench, DESTINATIONS, Shape};
+use sluice_benches::router::{BATCH, Bench, DESTINATIONS, Shape};
 
 /// Parse, look up, rewrite, checksums, hop limit: 64 bytes over IPv4, source and destination translated.
 fn established(c: &mut Criterion) {
@@ -21,6 +21,11 @@ fn established(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("random order", flows), |b| {
             b.iter(|| black_box(bench.send(scattered.draw())));
         });
+        group.throughput(Throughput::Elements(BATCH as u64));
+        group.bench_function(BenchmarkId::new("random order, 32 at a time", flows), |b| {
+            b.iter(|| bench.send_batch(&[(); BATCH].map(|()| scattered.draw())));
+        });
+        group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::new("runs of 16", flows), |b| {
             let (mut flow, mut left) = (0, 0_u32);
             b.iter(|| {

@@ -19,6 +19,9 @@ pub const DESTINATIONS: u32 = 10;
 /// Length of a packet: what a bare acknowledgment or a small question has.
 pub const PACKET_BYTES: usize = 64;
 
+/// Packets in a batch.
+pub const BATCH: usize = 32;
+
 /// How large a router.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shape {
@@ -41,6 +44,7 @@ pub struct Bench {
     ports: Vec<u16>,
     template: Vec<u8>,
     packet: [u8; PACKET_BYTES],
+    batch: [[u8; PACKET_BYTES]; BATCH],
 }
 
 impl Bench {
@@ -60,7 +64,8 @@ impl Bench {
         let template = template();
         let packet = template[..].try_into().expect("as long as a packet");
         let ports = vec![0; shape.clients as usize];
-        let mut bench = Bench { node, now, shape, peers, ports, template, packet };
+        let mut bench =
+            Bench { node, now, shape, peers, ports, template, packet, batch: [[0; PACKET_BYTES]; BATCH] };
         let pool = SnatPool {
             id: PoolId(1),
             addresses: (0..64).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
@@ -74,6 +79,21 @@ impl Bench {
     /// Hands in a packet of flow `number`.
     pub fn send(&mut self, number: u32) -> Verdict {
         self.hand_in(number / 1024, 5, 1024 + (number % 1024) as u16)
+    }
+
+    /// Hands in a batch of packets of these flows, looked ahead for.
+    pub fn send_batch(&mut self, numbers: &[u32; BATCH]) {
+        for (packet, number) in self.batch.iter_mut().zip(numbers) {
+            packet.copy_from_slice(&self.template);
+            address(packet, number / 1024, 5, 1024 + (number % 1024) as u16);
+        }
+        self.node.look_ahead(self.batch.iter().map(|packet| &packet[..]));
+        for (packet, number) in self.batch.iter_mut().zip(numbers) {
+            let client = number / 1024;
+            let peer = self.peers[if self.shape.one_peer { 0 } else { client as usize }];
+            let verdict = self.node.handle_packet(self.now, Ingress::Peer(peer), packet, Offload::None);
+            assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        }
     }
 
     /// Hands in the first packet of some flow: which client's and to which destination, `number` says.
@@ -113,11 +133,7 @@ impl Bench {
 
     fn hand_in(&mut self, client: u32, destination: u32, port: u16) -> Verdict {
         self.packet.copy_from_slice(&self.template);
-        let source = client_address(client);
-        self.packet[12..16].copy_from_slice(&source.octets());
-        self.packet[19] = destination as u8;
-        self.packet[20..22].copy_from_slice(&port.to_be_bytes());
-        fix_checksum(&mut self.packet, source, destination);
+        address(&mut self.packet, client, destination, port);
         let ingress = Ingress::Peer(self.peer_of(client));
         self.node.handle_packet(self.now, ingress, &mut self.packet, Offload::None)
     }
@@ -159,6 +175,15 @@ impl Bench {
             caps: no_caps,
         }
     }
+}
+
+/// Makes a packet of the template one of this client to this destination.
+fn address(packet: &mut [u8; PACKET_BYTES], client: u32, destination: u32, port: u16) {
+    let source = client_address(client);
+    packet[12..16].copy_from_slice(&source.octets());
+    packet[19] = destination as u8;
+    packet[20..22].copy_from_slice(&port.to_be_bytes());
+    fix_checksum(packet, source, destination);
 }
 
 fn client_address(client: u32) -> Ipv4Addr {

@@ -15,20 +15,23 @@ use crate::index::{HashKey, PeerIndex};
 pub(crate) struct AllowedIps {
     v4: Prefixes,
     v6: Prefixes,
+    changes: u64,
 }
 
 impl AllowedIps {
     pub(crate) fn new(hash_key: HashKey) -> AllowedIps {
-        AllowedIps { v4: Prefixes::new(hash_key.clone()), v6: Prefixes::new(hash_key) }
+        AllowedIps { v4: Prefixes::new(hash_key.clone()), v6: Prefixes::new(hash_key), changes: 0 }
     }
 
     /// Gives `prefix` to `peer`. Returns who had exactly this prefix before: a prefix moves in one step.
     pub(crate) fn insert(&mut self, prefix: IpNet, peer: PeerIndex) -> Option<PeerIndex> {
+        self.changes += 1;
         self.family(prefix.addr()).insert(Prefix::of(prefix), peer)
     }
 
     /// Takes `prefix` from `peer`. Does nothing if it belongs to somebody else.
     pub(crate) fn remove(&mut self, prefix: IpNet, peer: PeerIndex) -> bool {
+        self.changes += 1;
         self.family(prefix.addr()).remove(Prefix::of(prefix), peer)
     }
 
@@ -36,6 +39,11 @@ impl AllowedIps {
     pub(crate) fn owner_of(&self, addr: IpAddr) -> Option<PeerIndex> {
         let family = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
         family.longest(bits_of(addr))
+    }
+
+    /// How often anything has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn family(&mut self, addr: IpAddr) -> &mut Prefixes {

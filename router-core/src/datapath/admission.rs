@@ -48,6 +48,9 @@ impl<A: Family> Look<'_, A> {
         from: &SourceChecked<A>,
         tuple: &Tuple<A>,
     ) -> Result<Admission<A>, Stop> {
+        if tuple.dst.is_martian_destination() {
+            return Err(DropReason::MartianDestination.into());
+        }
         if self.ingress == Ingress::Tun && !self.shared.settings.is_tun_client(tuple.src.into()) {
             return Err(DropReason::NoFlow.into());
         }

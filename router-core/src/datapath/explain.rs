@@ -162,7 +162,8 @@ impl Path {
 impl<A: Family> Look<'_, A> {
     fn explain(&self, packet: &PacketMut<'_>) -> Result<Explanation, Stop> {
         let tuple = tuple_of::<A>(packet);
-        let from = source_check::check(self.device, &self.side.ours, self.ingress, (tuple.src, tuple.dst))?;
+        let from =
+            source_check::check_afresh(self.device, &self.side.ours, self.ingress, (tuple.src, tuple.dst))?;
         match packet.transport() {
             Transport::IcmpError(_) => return Ok(Explanation::IcmpError),
             Transport::LaterPiece => return Ok(Explanation::LaterPiece),

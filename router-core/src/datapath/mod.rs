@@ -9,6 +9,7 @@
 //! rules; called by node.
 
 mod admission;
+mod ahead;
 mod answer;
 mod control;
 mod ended;
@@ -39,6 +40,7 @@ use crate::packet::{Echo, PacketMut, Transport, Version, mss_for_mtu};
 use crate::rules::{Dead, Rules, SnatPool};
 use crate::verdict::{Counters, DropReason, Egress, Forward, Ingress, Offload, Verdict};
 
+use ahead::Ahead;
 use answer::Stop;
 pub use control::FlowView;
 pub use explain::{Explanation, Heard};
@@ -69,6 +71,7 @@ pub(crate) struct Shared {
     identifications: Identifications,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
+    ahead: Ahead,
 }
 
 /// What the configuration says about packets.
@@ -96,6 +99,8 @@ struct Road<'a, A> {
     tick: Tick,
     ingress: Ingress,
     offload: Offload,
+    /// The packet's flow, if somebody has looked for it already.
+    ahead: Option<(FlowId, Direction)>,
 }
 
 /// A flow that a packet belongs to.
@@ -133,6 +138,7 @@ impl Path {
         bytes: &mut [u8],
         offload: Offload,
     ) -> Verdict {
+        let ahead = self.shared.ahead.take();
         // 1
         let mut packet = match PacketMut::parse(bytes) {
             Ok(packet) => packet,
@@ -140,12 +146,10 @@ impl Path {
         };
         let (shared, tick) = (&mut self.shared, Tick::from_nanos(now.as_nanos()));
         match packet.version() {
-            Version::V4 => {
-                Road { side: &mut self.v4, shared, device, now, tick, ingress, offload }.take(&mut packet)
-            }
-            Version::V6 => {
-                Road { side: &mut self.v6, shared, device, now, tick, ingress, offload }.take(&mut packet)
-            }
+            Version::V4 => Road { side: &mut self.v4, shared, device, now, tick, ingress, offload, ahead }
+                .take(&mut packet),
+            Version::V6 => Road { side: &mut self.v6, shared, device, now, tick, ingress, offload, ahead }
+                .take(&mut packet),
         }
     }
 }
@@ -169,8 +173,9 @@ impl<A: Family> Road<'_, A> {
     fn travel(&mut self, packet: &mut PacketMut<'_>) -> Result<Passed, Stop> {
         // 2
         let tuple = tuple_of::<A>(packet);
-        let from = source_check::check(self.device, &self.side.ours, self.ingress, (tuple.src, tuple.dst))?;
-        match packet.transport() {
+        let from = source_check::check(self.device, self.side, self.ingress, (tuple.src, tuple.dst))?;
+        let transport = packet.transport();
+        match transport {
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpEcho { .. } | Transport::Other => {}
             // 3
             Transport::IcmpError(error) => return self.icmp_error(packet, error),
@@ -184,26 +189,33 @@ impl<A: Family> Road<'_, A> {
             return Err(DropReason::WrongIngress.into());
         }
         match self.shared.rules.check(self.now, hit.meta.session) {
-            Ok(()) => self.continue_flow(packet, &hit),
+            Ok(()) => self.continue_flow(packet, &transport, &hit),
             Err(dead) => self.revive(packet, &from, &tuple, &hit, dead),
         }
     }
 
     /// The next packet of a live flow.
     #[inline]
-    fn continue_flow(&mut self, packet: &mut PacketMut<'_>, hit: &Hit<A>) -> Result<Passed, Stop> {
+    fn continue_flow(
+        &mut self,
+        packet: &mut PacketMut<'_>,
+        transport: &Transport,
+        hit: &Hit<A>,
+    ) -> Result<Passed, Stop> {
         let leg = side::leg_out_of(&hit.meta, hit.direction);
         let fragment_to = self.check_hop(packet, leg)?;
         // 7
-        let step = if let Transport::Tcp(tcp) = packet.transport() {
-            self.side.flows.tcp(self.tick, hit.id, hit.direction, &Segment::from(&tcp))
+        let step = if let Transport::Tcp(tcp) = transport {
+            let segment = Segment { sack_edge: packet.sack_edge(), ..Segment::from(tcp) };
+            self.side.flows.tcp(self.tick, hit.id, hit.direction, &segment)
         } else {
             self.side.flows.datagram(self.tick, hit.id, hit.direction)
         };
         self.note(hit.meta.session, step)?;
         self.side.flows.count(hit.id, hit.direction, packet.total_len() as u32);
         let Hit { direction, meta, to, .. } = *hit;
-        self.send_on(packet, &Onward { session: meta.session, direction, to, leg, fragment_to })
+        let onward = Onward { session: meta.session, direction, to, leg, fragment_to };
+        self.send_on(packet, transport, &onward)
     }
 
     /// The first packet of a flow.
@@ -230,7 +242,7 @@ impl<A: Family> Road<'_, A> {
             leg: admission.leg,
             fragment_to,
         };
-        self.send_on(packet, &onward)
+        self.send_on(packet, &packet.transport(), &onward)
     }
 
     /// A packet of a flow whose session has ended. The flow goes; a sender who has got a new session goes on.
@@ -254,14 +266,23 @@ impl<A: Family> Road<'_, A> {
 
     /// 8 and 9: the packet passes.
     #[inline]
-    fn send_on(&mut self, packet: &mut PacketMut<'_>, onward: &Onward<A>) -> Result<Passed, Stop> {
+    fn send_on(
+        &mut self,
+        packet: &mut PacketMut<'_>,
+        transport: &Transport,
+        onward: &Onward<A>,
+    ) -> Result<Passed, Stop> {
         let identification = self.identification(packet, &onward.to);
         if let Some(piece) = packet.piece() {
             self.decide_pieces(packet, piece, onward, identification)?;
         }
         let is_translated = rewrite(packet, &ends_of(&onward.to), identification);
         debug_assert!(is_translated, "tuples are of the packet's version");
-        self.clamp_mss(packet, onward.leg);
+        if let Transport::Tcp(tcp) = transport
+            && tcp.flags.syn()
+        {
+            self.clamp_mss(packet, onward.leg);
+        }
         self.shared.rules.count(self.now, onward.session, onward.direction, packet.total_len());
         Ok(Passed::Forward(Forward {
             egress: egress_of(onward.leg),
@@ -270,12 +291,13 @@ impl<A: Family> Road<'_, A> {
         }))
     }
 
-    /// The flow of a packet: that of the packet before, compared without hashing, or the one in the table.
+    /// The flow of a packet: the one found ahead or that of the packet before, compared without hashing, or the one in the
+    /// table.
     #[inline]
     fn find(&mut self, tuple: &Tuple<A>) -> Option<Hit<A>> {
-        let previous = self.side.previous.filter(|(id, way)| self.side.flows.is_of(*id, *way, tuple));
-        let (id, direction) = match previous {
-            Some(previous) => previous,
+        let is_it = |found: &(FlowId, Direction)| self.side.flows.is_of(found.0, found.1, tuple);
+        let (id, direction) = match self.ahead.filter(is_it).or(self.side.previous.filter(is_it)) {
+            Some(found) => found,
             None => self.side.flows.lookup(tuple)?,
         };
         self.side.previous = Some((id, direction));
@@ -320,23 +342,19 @@ impl<A: Family> Road<'_, A> {
         }
     }
 
-    /// Never more than fits through any leg of ours: whichever way the flow turns out to be asymmetric (MTU-4).
-    #[inline]
+    /// No segment of the conversation is to be too long for either side (MTU-4).
+    #[cold]
     fn clamp_mss(&self, packet: &mut PacketMut<'_>, leg: Leg) {
-        if let Transport::Tcp(tcp) = packet.transport()
-            && tcp.flags.syn()
-        {
-            let settings = &self.shared.settings;
-            let here = settings.mtu_bytes(egress_of(leg_in(self.ingress)));
-            packet.clamp_mss(mss_for_mtu(A::VERSION, here.min(settings.mtu_bytes(egress_of(leg)))));
-        }
+        let settings = &self.shared.settings;
+        let here = settings.mtu_bytes(egress_of(leg_in(self.ingress)));
+        packet.clamp_mss(mss_for_mtu(A::VERSION, here.min(settings.mtu_bytes(egress_of(leg)))));
     }
 
     /// A new identification for a datagram that leaves from an address that others leave from, too (MAP-11).
     #[inline]
     fn identification(&mut self, packet: &PacketMut<'_>, to: &Tuple<A>) -> Option<u16> {
-        let is_shared = A::VERSION == Version::V4 && packet.needs_identification();
-        if !is_shared || self.side.ours.is_neither(to.src) {
+        let may_be_shared = A::VERSION == Version::V4 && packet.needs_identification();
+        if !may_be_shared || self.side.ours.is_neither(to.src) {
             return None;
         }
         Some(self.shared.identifications.next(to.src.into(), to.dst.into()))
@@ -354,6 +372,7 @@ impl Shared {
             limits: Limits::new(seed(random)),
             identifications: Identifications::new(seed(random)),
             outbox: Outbox::default(),
+            ahead: Ahead::default(),
             counters: Counters::default(),
             settings: Settings {
                 tunnel_mtu_bytes: config.tunnel_mtu_bytes,

@@ -8,6 +8,7 @@ use rand_core::Rng;
 
 use super::family::Family;
 use super::seed;
+use super::source_check::Vouched;
 use crate::flow::{Direction, FlowId, FlowMeta, FlowTable, Leg};
 use crate::nat::Nat;
 
@@ -19,6 +20,8 @@ pub(super) struct Side<A> {
     /// The flow of the packet before: packets come in runs.
     pub(super) previous: Option<(FlowId, Direction)>,
     pub(super) ours: Ours<A>,
+    /// Sources that were checked lately.
+    pub(super) vouched: Vouched<A>,
     /// How many flows the search for dead ones has still to look at, and where it is.
     pub(super) sweep: Sweep,
 }
@@ -37,6 +40,7 @@ pub(crate) struct Ours<A> {
     overlay: Vec<A>,
     /// Of pools, ascending.
     external: Vec<A>,
+    changes: u64,
 }
 
 impl<A: Family> Side<A> {
@@ -48,7 +52,8 @@ impl<A: Family> Side<A> {
             flows: FlowTable::new(flows_max, &key),
             nat: Nat::new(seed(random)),
             previous: None,
-            ours: Ours { overlay, external: Vec::new() },
+            ours: Ours { overlay, external: Vec::new(), changes: 0 },
+            vouched: Vouched::new(),
             sweep: Sweep::default(),
         }
     }
@@ -60,6 +65,13 @@ impl<A: Family> Ours<A> {
         external.sort_unstable();
         external.dedup();
         self.external = external;
+        self.changes += 1;
+    }
+
+    /// How often they have changed.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Whether it is one of our own inside the tunnels.

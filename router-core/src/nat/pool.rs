@@ -50,6 +50,8 @@ pub(super) struct Pools<A> {
 #[derive(Debug)]
 struct Pool<A> {
     addresses: Vec<A>,
+    /// Of each address, so that a new flow hashes its host only.
+    hashes: Vec<u64>,
     mapping: Mapping,
 }
 
@@ -76,7 +78,8 @@ impl<A: Address> Pools<A> {
         if self.pools.iter().any(differs) {
             return Err(PoolError::MappingDiffers);
         }
-        self.pools.insert(id, Pool { addresses: addresses.to_vec(), mapping });
+        let hashes = addresses.iter().map(|address| self.hash(*address)).collect();
+        self.pools.insert(id, Pool { addresses: addresses.to_vec(), hashes, mapping });
         self.forget_unused();
         Ok(())
     }
@@ -96,7 +99,11 @@ impl<A: Address> Pools<A> {
         let pool = self.pools.get(&id)?;
         match pool.addresses.as_slice() {
             [only] => Some(*only),
-            several => several.iter().copied().max_by_key(|address| self.affinity(host, *address)),
+            several => {
+                let host = self.hash(host);
+                let ranked = several.iter().zip(&pool.hashes);
+                ranked.max_by_key(|(_, hash)| mixed(host ^ **hash)).map(|(address, _)| *address)
+            }
         }
     }
 
@@ -143,8 +150,8 @@ impl<A: Address> Pools<A> {
         self.externals.retain(|address, external| external.flows_used > 0 || is_pooled(pools, *address));
     }
 
-    fn affinity(&self, host: A, address: A) -> u64 {
-        A::with_key(&Tuple::portless(Protocol(0), host, address), |bytes| self.hasher.hash(bytes))
+    fn hash(&self, address: A) -> u64 {
+        A::with_key(&Tuple::portless(Protocol(0), address, address), |bytes| self.hasher.hash(bytes))
     }
 }
 
@@ -152,6 +159,12 @@ impl<A: Copy + Ord> External<A> {
     fn new() -> External<A> {
         External { spaces: [const { None }; 3], flows_used: 0 }
     }
+}
+
+/// Spreads what differs in few bits over all of them. The bits come from a keyed hash, so nobody can choose them.
+const fn mixed(bits: u64) -> u64 {
+    let bits = (bits ^ bits >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    bits ^ bits >> 32
 }
 
 fn is_pooled<A: Address>(pools: &BTreeMap<PoolId, Pool<A>>, address: A) -> bool {

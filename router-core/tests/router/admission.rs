@@ -297,3 +297,50 @@ fn explain_says_what_would_happen_and_changes_nothing() {
     assert_eq!(explanation, Explanation::AnsweredHere);
     assert_eq!(*desk.node.counters(), counters);
 }
+
+#[test]
+fn p01_a_prefix_that_moves_takes_its_source_with_it_at_once() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let (alice, bob) = (desk.alice, desk.bob);
+        let packet = udp(&at(net.alice, 5000), &at(net.plain, 53), b"?");
+        for _ in 0..3 {
+            desk.alice_sends(packet.clone()).forwarded_to(router_core::Egress::Tun);
+        }
+        let moves = crate::desk::net(net.alice);
+        desk.node.device_mut().add_allowed_ip(bob, moves).unwrap();
+        assert_eq!(desk.alice_sends(packet.clone()).dropped(), DropReason::SourceNotAssigned);
+        assert_eq!(desk.bob_sends(packet.clone()).dropped(), DropReason::WrongIngress);
+        desk.node.device_mut().add_allowed_ip(alice, moves).unwrap();
+        desk.alice_sends(packet).forwarded_to(router_core::Egress::Tun);
+    }
+}
+
+#[test]
+fn looking_ahead_changes_no_verdict() {
+    for net in BOTH {
+        let packets: Vec<Vec<u8>> = (0..80_u16)
+            .map(|number| match number % 5 {
+                0 => ping(net.alice, net.plain, number),
+                1 => udp(&at(net.alice, 5000 + number % 7), &at(net.target, 53), b"?"),
+                2 => udp(&at(net.alice, 5000), &at(net.elsewhere, 53), b"?"),
+                3 => vec![0x45; 12],
+                _ => udp(&at(net.alice, 5000 + number % 3), &at(net.plain, 53), b"?"),
+            })
+            .collect();
+        let (mut plain, mut ahead) = (Desk::ready(), Desk::ready());
+        let mut seen = 0;
+        for (number, packet) in packets.iter().enumerate() {
+            if number == seen {
+                seen += ahead.node.look_ahead(packets[number..].iter().map(Vec::as_slice));
+            }
+            let (one, other) = (plain.alice_sends(packet.clone()), ahead.alice_sends(packet.clone()));
+            assert_eq!(
+                (one.verdict, one.packet, one.own),
+                (other.verdict, other.packet, other.own),
+                "{number}"
+            );
+        }
+        assert_eq!(plain.node.counters(), ahead.node.counters());
+    }
+}

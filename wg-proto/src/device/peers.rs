@@ -197,6 +197,11 @@ impl Device {
         self.allowed_ips.owner_of(addr)
     }
 
+    /// How often prefixes have changed hands. As long as this stays, so does what [`owner_of`](Device::owner_of) says.
+    pub fn owner_changes(&self) -> u64 {
+        self.allowed_ips.changes()
+    }
+
     fn own(&mut self, index: PeerIndex, prefix: IpNet) {
         let prefix = prefix.trunc();
         let before = self.allowed_ips.insert(prefix, index).filter(|before| *before != index);
