@@ -82,8 +82,8 @@ impl Memory {
         self.flows[flow].last_seen = now;
     }
 
-    /// Remembers a new conversation, in the place of an older one of the same opening packet. Says whether another that is
-    /// surely alive has the same answers.
+    /// Remembers a new conversation, in the place of older ones with the same opening packet or the same answers. Says
+    /// whether one with the same answers is surely alive.
     pub(super) fn add(&mut self, flow: TwinFlow, is_alive: impl Fn(u64) -> bool) -> bool {
         self.flows.retain(|known| (known.protocol, known.original) != (flow.protocol, flow.original));
         let collides = self.flows.iter().any(|known| {
@@ -91,6 +91,7 @@ impl Memory {
                 && known.is_surely_known(flow.last_seen)
                 && is_alive(known.generation)
         });
+        self.flows.retain(|known| (known.protocol, known.reply) != (flow.protocol, flow.reply));
         if self.flows.len() == MEMORY_MAX {
             self.flows.remove(0);
         }

@@ -19,6 +19,8 @@ use crate::{Egress, Ingress, NodeConfig, Verdict};
 
 mod flows;
 mod judge;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use flows::Memory;
