@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -91,6 +92,12 @@ enum Op {
     NodeLease {
         lease_ms: Option<u16>,
     },
+    /// A client's address goes to another client's tunnel, or comes back.
+    Move {
+        who: u8,
+        is_v4: bool,
+        away: bool,
+    },
     Wait {
         millis: u32,
     },
@@ -117,6 +124,8 @@ struct World {
     rules: Vec<Rule>,
     sessions: Vec<Session>,
     node_lease: Option<Instant>,
+    /// Whose addresses are somebody else's now.
+    moved: BTreeSet<(u8, bool)>,
     /// How many datagrams have been numbered.
     asked: u32,
 }
@@ -127,7 +136,7 @@ impl World {
         let rules = chain.router_rules(&Chain::shape()).rules;
         let open = Session { is_open: true, lease: None };
         let sessions = vec![open; rules.len()];
-        World { chain, rules, sessions, node_lease: None, asked: 0 }
+        World { chain, rules, sessions, node_lease: None, moved: BTreeSet::new(), asked: 0 }
     }
 
     fn number_of(&self, who: u8, connector: u8, is_v4: bool) -> usize {
@@ -142,8 +151,9 @@ impl World {
         let lasts = |lease: Option<Instant>, at| lease.is_none_or(|lease| at < lease);
         loop {
             let (session, now) = (self.sessions[number], self.chain.sim.now());
+            let may_send = session.is_open && !self.moved.contains(&(who, is_v4));
             let is_alive = [now, now.saturating_add(SETTLED)]
-                .map(|at| session.is_open && lasts(session.lease, at) && lasts(self.node_lease, at));
+                .map(|at| may_send && lasts(session.lease, at) && lasts(self.node_lease, at));
             if is_alive[0] == is_alive[1] {
                 return is_alive[0];
             }
@@ -210,6 +220,7 @@ impl World {
                 self.node_lease = self.in_ms(lease_ms);
                 self.chain.sim.set_node_lease(self.chain.router, self.node_lease);
             }
+            Op::Move { who, is_v4, away } => self.move_address(who, is_v4, away),
             Op::Wait { millis } => self.chain.sim.run_for(Duration::from_millis(millis.into())),
         }
         self.settle();
@@ -270,6 +281,19 @@ impl World {
         let expected = if is_due { vec![(to, id)] } else { vec![] };
         prop_assert_eq!(&pongs[heard..], expected);
         Ok(())
+    }
+
+    fn move_address(&mut self, who: u8, is_v4: bool, away: bool) {
+        let owner = if away { (who + 1) % CLIENTS } else { who };
+        let owner = self.chain.sim.peer(self.chain.router, self.chain.clients[usize::from(owner)]);
+        let address = names::client(who, is_v4).into();
+        let device = self.chain.sim.node_mut(self.chain.router).device_mut();
+        device.add_allowed_ip(owner, address).expect("it is a peer");
+        if away {
+            self.moved.insert((who, is_v4));
+        } else {
+            self.moved.remove(&(who, is_v4));
+        }
     }
 
     fn arrives_nowhere(&mut self, who: u8, packet: Vec<u8>) -> TestCaseResult {
@@ -361,6 +385,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (session, lease.clone()).prop_map(
             |((who, connector, is_v4), lease_ms)| Op::Renew { who, connector, is_v4, lease_ms }
         ),
+        2 => (0..CLIENTS, any::<bool>(), any::<bool>())
+            .prop_map(|(who, is_v4, away)| Op::Move { who, is_v4, away }),
         1 => lease.prop_map(|lease_ms| Op::NodeLease { lease_ms }),
         1 => prop_oneof![100..2000_u32, 100_000..400_000_u32].prop_map(|millis| Op::Wait { millis }),
     ];
