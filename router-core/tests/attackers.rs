@@ -212,6 +212,53 @@ fn p08_a_connector_that_was_taken_over_cannot_answer_for_another() {
     assert_both(&chain.sim);
 }
 
+#[test]
+fn p06_a_connector_that_was_taken_over_cannot_report_errors_about_anothers_flows() {
+    for is_v4 in [true, false] {
+        let mut chain = Sim::chain().connectors(2).start();
+        chain.sim.send_udp(chain.users[0], 5000, names::dns(0, is_v4), b"query");
+        chain.sim.run_secs(1);
+        let liar = chain.sim.peer(chain.router, chain.connectors[1]);
+        let quote = wire::udp(
+            &wire::ends(address(names::overlay(1, is_v4), 5000), address(names::overlay(2, is_v4), 40_001)),
+            b"query",
+        );
+        let (kind, code) = if is_v4 { (3, 1) } else { (1, 3) };
+        let addresses = wire::addresses(names::overlay(3, is_v4), names::overlay(1, is_v4));
+        let error = wire::icmp(&addresses, kind, code, [0; 4], &quote);
+        let verdict = chain.sim.inject_inner(chain.router, Ingress::Peer(liar), error);
+        assert_eq!(verdict, Verdict::Drop(DropReason::WrongIngress));
+        chain.sim.run_secs(1);
+        assert_eq!(chain.sim.host(chain.users[0]).errors(), []);
+        assert_both(&chain.sim);
+    }
+}
+
+#[test]
+fn p08_an_address_that_moves_to_another_client_does_not_take_its_flows_along() {
+    let (mut chain, connection) = at_work();
+    let attacker = chain.sim.peer(chain.router, chain.clients[ATTACKER]);
+    let (expected, next) = chain.sim.connection(connection).numbers();
+    let device = chain.sim.node_mut(chain.router).device_mut();
+    device.add_allowed_ip(attacker, names::client(0, true).into()).expect("it is a peer");
+    let inbox = chain.sim.host(chain.devices[0]).inbox.len();
+    let victim = names::client(0, true);
+    let data =
+        Segment { flags: TcpFlags::ACK, sequence: next, acknowledgment: expected, window: 9, mss: None };
+    let segment = wire::tcp(&wire::ends(address(victim, 41_000), names::ssh(0, true)), &data, b"rm -rf");
+    let query = wire::udp(&wire::ends(address(victim, 5000), names::dns(0, true)), b"query");
+    for packet in [segment, query] {
+        let verdict = chain.sim.inject_inner(chain.router, Ingress::Peer(attacker), packet);
+        assert_eq!(verdict, Verdict::Drop(DropReason::WrongIngress));
+    }
+    chain.sim.run_secs(1);
+    assert_eq!(chain.sim.host(chain.devices[0]).inbox.len(), inbox);
+    let owner = chain.sim.peer(chain.router, chain.clients[0]);
+    let device = chain.sim.node_mut(chain.router).device_mut();
+    device.add_allowed_ip(owner, victim.into()).expect("it is a peer");
+    assert_undisturbed(chain, connection);
+}
+
 /// A valid first message to the router from a key nobody knows.
 fn initiation(chain: &Chain, number: u8) -> Vec<u8> {
     let key = PrivateKey::from_bytes([number; 32]);

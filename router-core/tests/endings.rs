@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::assert_both;
 use router_core::packet::TcpFlags;
-use router_core::sim::wire::{self, Segment};
+use router_core::sim::wire::{self, PieceRange, Segment};
 use router_core::sim::{Chain, ConnectionId, HostId, Sim, StationId, TcpEnd, TcpStage, names};
 use wg_proto::Instant;
 
@@ -225,5 +225,26 @@ fn flt_8_a_lease_renewed_too_late_resets_what_it_had_before() {
         chain.sim.run_secs(1);
         assert_eq!(chain.sim.connection(again).stage, TcpStage::Open);
         assert_both(&chain.sim);
+    }
+}
+
+#[test]
+fn p15_later_fragments_do_not_pass_after_their_first_one_did() {
+    for ending in ENDINGS {
+        for is_v4 in [true, false] {
+            let mut chain = Sim::chain().start();
+            let from = SocketAddr::new(names::client(0, is_v4), 5000);
+            let packet = wire::udp(&wire::ends(from, names::dns(0, is_v4)), &common::pattern(1992));
+            let piece =
+                |start, end| wire::piece(&packet, PieceRange { start, end, is_last: end == 2000 }, 77);
+            chain.sim.send(chain.users[0], piece(0, 1000));
+            chain.sim.run_secs(1);
+            assert_eq!(chain.sim.host(chain.devices[0]).inbox.len(), 1);
+            end(&mut chain, ending, is_v4);
+            chain.sim.send(chain.users[0], piece(1000, 2000));
+            chain.sim.run_secs(1);
+            assert_eq!(chain.sim.host(chain.devices[0]).inbox.len(), 1, "{ending:?}");
+            assert_both(&chain.sim);
+        }
     }
 }
