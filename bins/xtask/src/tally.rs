@@ -12,8 +12,9 @@ impl Tally {
     /// `test result: ok. 3 passed; 0 failed; …`.
     pub(crate) fn read(log: &str) -> Tally {
         let mut tally = Tally::default();
-        for line in log.lines().map(str::trim_start) {
-            let is_nextest = line.starts_with("Summary [") && line.contains(" run: ");
+        for line in log.lines() {
+            let is_nextest = line.trim_start().starts_with("Summary [") && line.contains(" run: ");
+            // Indented ones are part of a single test's output, which nextest counts itself.
             if is_nextest || line.starts_with("test result: ") {
                 tally.add(&Tally { passed: number_before(line, " passed"), failed: failures(line) });
             }
@@ -55,6 +56,6 @@ mod tests {
 
     #[test]
     fn other_lines_do_not_count() {
-        assert!(Tally::read("12 passed\nrunning 3 tests\nSummary of things: 4 passed").is_empty());
+        assert!(Tally::read("12 passed\nrunning 3 tests\nSummary of things: 4 passed\n    test result: ok. 1 passed; 0 failed").is_empty());
     }
 }
