@@ -41,7 +41,7 @@ fn established(c: &mut Criterion) {
 }
 
 fn with_flows(flows: u32) -> Bench {
-    let mut bench = Bench::new(Shape { clients: flows / 1024, flows, ..Shape::default() });
+    let mut bench = Bench::new(Shape { clients: flows / 1024, flows, one_peer: false, addresses: 64 });
     for flow in 0..flows {
         assert!(matches!(bench.send(flow), Verdict::Forward(_)), "flow {flow}");
     }
@@ -50,7 +50,9 @@ fn with_flows(flows: u32) -> Bench {
 
 /// A miss, classification among 1 M rules of 100 k sessions, caps, a port, an insertion.
 fn first_packet(c: &mut Criterion) {
-    let mut bench = LazyCell::new(|| Bench::new(Shape { clients: 100_000, flows: 1 << 20, one_peer: true }));
+    let mut bench = LazyCell::new(|| {
+        Bench::new(Shape { clients: 100_000, flows: 1 << 20, one_peer: true, addresses: 4 })
+    });
     let mut scattered = Scattered::below(100_000 * DESTINATIONS);
     let mut opened = 0;
     c.bench_function("path/first packet, 1 M rules", |b| {
@@ -80,7 +82,8 @@ fn first_packet(c: &mut Criterion) {
 
 /// A session of ten destinations among 100 k others.
 fn sessions(c: &mut Criterion) {
-    let mut bench = LazyCell::new(|| Bench::new(Shape { clients: 100_000, flows: 1024, one_peer: true }));
+    let mut bench =
+        LazyCell::new(|| Bench::new(Shape { clients: 100_000, flows: 1024, one_peer: true, addresses: 4 }));
     let mut scattered = Scattered::below(100_000);
     c.bench_function("path/close and open a session of 10", |b| {
         b.iter(|| {

@@ -31,6 +31,8 @@ pub struct Shape {
     pub flows: u32,
     /// All clients come from one peer: sessions are many, tunnels are not what is looked at.
     pub one_peer: bool,
+    /// External addresses, each with 65 535 ports per far end.
+    pub addresses: u8,
 }
 
 /// A router and a packet to hand it.
@@ -68,7 +70,7 @@ impl Bench {
             Bench { node, now, shape, peers, ports, template, packet, batch: [[0; PACKET_BYTES]; BATCH] };
         let pool = SnatPool {
             id: PoolId(1),
-            addresses: (0..64).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
+            addresses: (0..shape.addresses).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
             mapping: Mapping::PerDestination,
         };
         let rules = (0..shape.clients).map(|client| bench.rule(client)).collect();

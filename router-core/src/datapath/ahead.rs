@@ -35,29 +35,40 @@ impl Ahead {
     }
 }
 
-/// Tuples of one IP version to look up, and whose packets they are.
+/// Tuples of one IP version to look up, and which of them each packet has. Packets come in runs, and a run is one tuple.
 struct Wanted<A> {
     tuples: [Tuple<A>; PACKETS_MAX],
-    packets: [usize; PACKETS_MAX],
-    used: usize,
+    tuples_used: usize,
+    /// The packet's number and its tuple's.
+    packets: [(u8, u8); PACKETS_MAX],
+    packets_used: usize,
 }
 
 impl<A: crate::flow::Address> Wanted<A> {
     fn new() -> Wanted<A> {
         let nobody = Tuple::portless(Protocol(0), A::from_number(0), A::from_number(0));
-        Wanted { tuples: [nobody; PACKETS_MAX], packets: [0; PACKETS_MAX], used: 0 }
+        Wanted {
+            tuples: [nobody; PACKETS_MAX],
+            tuples_used: 0,
+            packets: [(0, 0); PACKETS_MAX],
+            packets_used: 0,
+        }
     }
 
     fn push(&mut self, packet: usize, tuple: Tuple<A>) {
-        (self.tuples[self.used], self.packets[self.used]) = (tuple, packet);
-        self.used += 1;
+        if self.tuples_used == 0 || self.tuples[self.tuples_used - 1] != tuple {
+            self.tuples[self.tuples_used] = tuple;
+            self.tuples_used += 1;
+        }
+        self.packets[self.packets_used] = (packet as u8, (self.tuples_used - 1) as u8);
+        self.packets_used += 1;
     }
 
     fn look_up(&self, flows: &FlowTable<A>, ahead: &mut Ahead) {
         let mut found = [None; PACKETS_MAX];
-        flows.lookup_many(&self.tuples[..self.used], &mut found[..self.used]);
-        for (packet, found) in self.packets[..self.used].iter().zip(found) {
-            ahead.found[*packet] = found;
+        flows.lookup_many(&self.tuples[..self.tuples_used], &mut found[..self.tuples_used]);
+        for (packet, tuple) in &self.packets[..self.packets_used] {
+            ahead.found[usize::from(*packet)] = found[usize::from(*tuple)];
         }
     }
 }

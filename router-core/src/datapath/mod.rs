@@ -110,6 +110,7 @@ struct Hit<A> {
     meta: FlowMeta,
     /// The tuple the packet leaves with.
     to: Tuple<A>,
+    is_translated: bool,
 }
 
 /// What must be known to send a packet on.
@@ -117,6 +118,8 @@ struct Onward<A> {
     session: SessionRef,
     direction: Direction,
     to: Tuple<A>,
+    /// Whether that is another one than it came in with.
+    is_translated: bool,
     leg: Leg,
     fragment_to: Option<u16>,
 }
@@ -213,8 +216,8 @@ impl<A: Family> Road<'_, A> {
         };
         self.note(hit.meta.session, step)?;
         self.side.flows.count(hit.id, hit.direction, packet.total_len() as u32);
-        let Hit { direction, meta, to, .. } = *hit;
-        let onward = Onward { session: meta.session, direction, to, leg, fragment_to };
+        let Hit { direction, meta, to, is_translated, .. } = *hit;
+        let onward = Onward { session: meta.session, direction, to, is_translated, leg, fragment_to };
         self.send_on(packet, transport, &onward)
     }
 
@@ -239,6 +242,7 @@ impl<A: Family> Road<'_, A> {
             session: admission.session,
             direction: Direction::Original,
             to,
+            is_translated: to != *tuple,
             leg: admission.leg,
             fragment_to,
         };
@@ -276,8 +280,9 @@ impl<A: Family> Road<'_, A> {
         if let Some(piece) = packet.piece() {
             self.decide_pieces(packet, piece, onward, identification)?;
         }
-        let is_translated = rewrite(packet, &ends_of(&onward.to), identification);
-        debug_assert!(is_translated, "tuples are of the packet's version");
+        let to = onward.is_translated.then(|| ends_of(&onward.to));
+        let is_rewritten = rewrite(packet, to.as_ref(), identification);
+        debug_assert!(is_rewritten, "tuples are of the packet's version, and the hop limit was checked");
         if let Transport::Tcp(tcp) = transport
             && tcp.flags.syn()
         {
@@ -302,7 +307,8 @@ impl<A: Family> Road<'_, A> {
         };
         self.side.previous = Some((id, direction));
         let flow = self.side.flows.flow(id)?;
-        Some(Hit { id, direction, meta: flow.meta(), to: flow.outgoing(direction) })
+        let to = flow.outgoing(direction);
+        Some(Hit { id, direction, meta: flow.meta(), to, is_translated: to != *tuple })
     }
 
     /// Whether the packet may go on by this leg, and into pieces of which length (TTL-1, MTU-1, MTU-2).
@@ -402,10 +408,14 @@ impl Settings {
     }
 }
 
-/// Translates a packet and takes a hop off it. Says whether it is of the ends' IP version.
+/// Translates a packet, if it is to be, and takes a hop off it. Says whether that was possible.
 #[inline]
-fn rewrite(packet: &mut PacketMut<'_>, to: &crate::packet::Ends, identification: Option<u16>) -> bool {
-    let is_translated = packet.ends() == *to || packet.translate(to).is_ok();
+fn rewrite(
+    packet: &mut PacketMut<'_>,
+    to: Option<&crate::packet::Ends>,
+    identification: Option<u16>,
+) -> bool {
+    let is_translated = to.is_none_or(|to| packet.translate(to).is_ok());
     if let Some(identification) = identification {
         packet.set_identification(u32::from(identification));
     }

@@ -101,8 +101,8 @@ impl<A: Family> Road<'_, A> {
             Dead::Lapsed => DropReason::LeaseLapsed,
         })?;
         let fragment_to = self.check_hop(packet, first.leg)?;
-        let is_translated = rewrite(packet, &first.to, first.identification);
-        debug_assert!(is_translated, "pieces of one datagram are of one version");
+        let is_rewritten = rewrite(packet, Some(&first.to), first.identification);
+        debug_assert!(is_rewritten, "pieces of one datagram are of one version");
         self.shared.rules.count(self.now, first.session, first.direction, packet.total_len());
         Ok(Forward { egress: egress_of(first.leg), len: packet.total_len(), fragment_to })
     }

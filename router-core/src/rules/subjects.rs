@@ -33,6 +33,8 @@ pub(super) struct Subjects {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     hosts: HashTable<u32>,
+    /// How many of them may come in anywhere.
+    anywhere: u32,
     /// Numbers of wide subjects, in the order they came.
     wide: Vec<u32>,
     /// Slots whose single destination is exact.
@@ -60,6 +62,7 @@ impl Subjects {
             entries: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
             hosts: HashTable::with_capacity(capacity),
+            anywhere: 0,
             wide: Vec::new(),
             exact: HashTable::with_capacity(capacity),
             hasher,
@@ -73,7 +76,9 @@ impl Subjects {
             Ingress::Tun => IngressMatch::Tun,
         };
         let host = move |ingress| Subject { ingress, source: source.into() };
-        let hosts = [here, IngressMatch::Any].into_iter().filter_map(move |at| self.find_host(&host(at)));
+        let anywhere = (self.anywhere > 0).then_some(IngressMatch::Any);
+        let ingresses = core::iter::once(here).chain(anywhere);
+        let hosts = ingresses.filter_map(move |at| self.find_host(&host(at)));
         let wide = self.wide.iter().filter_map(|number| self.entry(*number)).filter(move |entry| {
             let is_here = entry.subject.ingress == here || entry.subject.ingress == IngressMatch::Any;
             is_here && entry.subject.source.contains(&source)
@@ -202,6 +207,7 @@ impl Subjects {
         self.entries[number as usize] =
             Some(Entry { subject, deny, first: None, last: None, hashed: 0, number });
         if is_host {
+            self.anywhere += u32::from(subject.ingress == IngressMatch::Any);
             let (entries, hasher) = (&self.entries, &self.hasher);
             self.hosts.insert_unique(hash_subject(hasher, &subject), number, |number| {
                 let entry = entries[*number as usize].as_ref().expect("only used entries stand in the table");
@@ -216,6 +222,7 @@ impl Subjects {
     fn forget(&mut self, number: u32) {
         let Some(entry) = self.entries[number as usize].take() else { return };
         if is_host(&entry.subject.source) {
+            self.anywhere -= u32::from(entry.subject.ingress == IngressMatch::Any);
             let hash = hash_subject(&self.hasher, &entry.subject);
             if let Ok(place) = self.hosts.find_entry(hash, |other| *other == number) {
                 place.remove();

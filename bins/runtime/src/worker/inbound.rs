@@ -20,6 +20,10 @@ use crate::udp::{ReceiveBatch, Received};
 /// Packets in one batch: 64 messages of up to 64 datagrams each is the kernel's most.
 const PACKETS_MAX: usize = 4096;
 
+// Our own choice.
+/// With fewer packets to come, looking ahead costs more than it saves.
+const LOOK_AHEAD_MIN: usize = 4;
+
 /// One batch and its bookkeeping, reused.
 pub(super) struct Inbound {
     pub(super) batch: ReceiveBatch,
@@ -162,7 +166,9 @@ impl Inbound {
         plan: &mut Plan,
         counters: &WorkerCounters,
     ) {
-        for (opened, inner) in self.opened[positions.clone()].iter().zip(&self.inner[positions]) {
+        let mut looked_ahead = 0;
+        for position in positions.clone() {
+            let (opened, inner) = (&self.opened[position], &self.inner[position]);
             if !opened.accepted() {
                 counters.dropped_replayed.add(1);
                 continue;
@@ -175,6 +181,10 @@ impl Inbound {
                 counters.dropped_congestion.add(1);
                 continue;
             }
+            if looked_ahead == 0 {
+                looked_ahead = self.look_ahead(node, position..positions.end);
+            }
+            looked_ahead -= 1;
             let packet = self.batch.bytes_mut(inner.range.clone());
             match node.handle_packet(now, Ingress::Peer(peer), packet, Offload::None) {
                 Verdict::Forward(forward) => {
@@ -184,6 +194,18 @@ impl Inbound {
                 Verdict::Drop(_) => counters.dropped_by_node.add(1),
             }
         }
+    }
+
+    /// Lets the node look for the flows of the packets that follow. Returns for how many, at least one.
+    fn look_ahead(&self, node: &mut Node, positions: Range<usize>) -> usize {
+        if positions.len() < LOOK_AHEAD_MIN {
+            return positions.len();
+        }
+        let storage = self.batch.storage();
+        let packets = self.opened[positions.clone()].iter().zip(&self.inner[positions]);
+        let handed_in =
+            packets.filter(|(opened, inner)| opened.accepted() && !opened.is_keepalive() && !inner.congested);
+        node.look_ahead(handed_in.map(|(_, inner)| &storage[inner.range.clone()])).max(1)
     }
 
     fn clear(&mut self) {
