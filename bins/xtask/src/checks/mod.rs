@@ -47,7 +47,11 @@ static STEPS: [Step; 12] = [
     Step { name: "features", about: "each feature builds alone", run: features::check },
     Step { name: "build", about: "libraries, programs, tests and examples build", run: tests::build },
     Step { name: "tests", about: "unit, property and simulator tests", run: tests::unit },
-    Step { name: "doc-tests", about: "examples in the documentation run", run: tests::documentation },
+    Step {
+        name: "doc-tests",
+        about: "examples in the documentation and beside it run",
+        run: tests::documentation,
+    },
     Step { name: "end-to-end", about: "real programs in network namespaces", run: tests::end_to_end },
     Step { name: "licences", about: "dependencies' licences, bans and sources", run: licences },
 ];

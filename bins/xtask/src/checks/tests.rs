@@ -33,9 +33,16 @@ pub(crate) fn unit(log: &Log) -> Result<Outcome> {
     all(runs, log)
 }
 
-/// Documentation tests.
+/// The libraries' examples, which show how to embed them.
+const EXAMPLES: [(&str, &str); 2] = [("wg-proto", "two_devices"), ("router-core", "pcap_node")];
+
+/// Documentation tests, then the examples.
 pub(crate) fn documentation(log: &Log) -> Result<Outcome> {
-    all(vec![cargo(&["test", "--locked", "--workspace", "--doc"])], log)
+    let examples =
+        EXAMPLES.map(|(package, name)| cargo(&["run", "--locked", "--package", package, "--example", name]));
+    let mut runs = vec![cargo(&["test", "--locked", "--workspace", "--doc"])];
+    runs.extend(examples);
+    all(runs, log)
 }
 
 /// The tests of the lab; needs root and tools.
