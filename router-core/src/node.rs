@@ -5,9 +5,11 @@ use core::num::NonZeroU32;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+
 use wg_proto::{
-    Device, DeviceConfig, Encapsulated, Endpoint, Handled, Instant, NotReady, Opened, PeerIndex, QueueLoad,
-    Rejected, RxKey, SessionGone, SessionIndex, StageError, TxBatch, UnixTime, Wake,
+    Admitted, Device, DeviceConfig, Encapsulated, Endpoint, Handled, Instant, Mac1Filter, NotAdmitted,
+    NotReady, Opened, PeerIndex, QueueLoad, Rejected, RxKey, SessionGone, SessionIndex, StageError, TxBatch,
+    UnixTime, Wake,
 };
 
 use crate::config::{Mode, NodeConfig};
@@ -152,6 +154,33 @@ impl Node {
         load: QueueLoad,
     ) -> Result<Handled, Rejected> {
         self.device.handle_control(now, unix, src, datagram, load)
+    }
+
+    /// The filter for handshake messages that needs no node, so no lock: [`Device::mac1_filter`].
+    pub fn mac1_filter(&self) -> Mac1Filter {
+        self.device.mac1_filter()
+    }
+
+    /// Whether a filter is up to date: [`Device::is_current`].
+    pub fn is_current(&self, filter: &Mac1Filter) -> bool {
+        self.device.is_current(filter)
+    }
+
+    /// Counts what a filter refused: [`Device::count_not_admitted`].
+    pub fn count_not_admitted(&mut self, why: NotAdmitted, times: u64) {
+        self.device.count_not_admitted(why, times);
+    }
+
+    /// Takes a message that a filter admitted: [`Device::handle_admitted`].
+    pub fn handle_admitted(
+        &mut self,
+        now: Instant,
+        unix: UnixTime,
+        src: Endpoint,
+        message: &Admitted,
+        load: QueueLoad,
+    ) -> Result<Handled, Rejected> {
+        self.device.handle_admitted(now, unix, src, message, load)
     }
 
     /// Says what becomes of a decrypted packet, or of one from the TUN, and translates it in place.

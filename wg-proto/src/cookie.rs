@@ -1,7 +1,7 @@
 //! Message authentication codes and cookies, both sides.
 //!
-//! `mac1` shows that the sender knows our public key; nothing without it is looked at. `mac2` shows that the sender
-//! receives at the address it sends from: it is made with a cookie we sent there, bound to address *and* port.
+//! `mac2` shows that the sender receives at the address it sends from: it is made with a cookie we sent there, bound to
+//! address *and* port. (`mac1`, without which nothing is looked at, is checked in `mac1`.)
 //! Read first: whitepaper §5.3, §5.4.4, §5.4.7; Linux cookie.c. Called by device.
 
 use alloc::boxed::Box;
@@ -15,19 +15,18 @@ use crate::crypto::hash::{MAC_BYTES, hash, mac, same_mac};
 use crate::crypto::rustcrypto::{open_cookie, seal_cookie};
 use crate::index::SessionIndex;
 use crate::key::PublicKey;
+use crate::mac1::mac1_key;
 use crate::message::{COOKIE_REPLY_BYTES, CookieReply};
 use crate::rng::DeviceRng;
 use crate::time::Instant;
 
-const LABEL_MAC1: &[u8] = b"mac1----";
 const LABEL_COOKIE: &[u8] = b"cookie--";
 
 /// A cookie, or the MAC made with it.
 type Mac = [u8; MAC_BYTES];
 
-/// The side that receives handshake messages: checks both MACs, makes cookies.
+/// The side that receives handshake messages: makes cookies, checks that they are used.
 pub(crate) struct CookieChecker {
-    mac1_key: [u8; 32],
     cookie_key: [u8; 32],
     secret: Secret,
     secret_since: Option<Instant>,
@@ -37,22 +36,17 @@ impl CookieChecker {
     /// The checker of the device with this public key.
     pub(crate) fn new(our_key: &PublicKey) -> CookieChecker {
         CookieChecker {
-            mac1_key: hash(&[LABEL_MAC1, our_key.as_bytes()]),
             cookie_key: hash(&[LABEL_COOKIE, our_key.as_bytes()]),
             secret: Zeroizing::new([0; 32]),
             secret_since: None,
         }
     }
 
-    /// Whether `message`, an initiation or response, knows our public key.
-    pub(crate) fn mac1_is_valid(&self, message: &[u8]) -> bool {
-        split_macs(message).is_some_and(|parts| same_mac(&mac(&self.mac1_key, &[parts.body]), parts.mac1))
-    }
-
     /// Whether `message` carries the cookie of `src`.
     pub(crate) fn mac2_is_valid(&self, now: Instant, src: SocketAddr, message: &[u8]) -> bool {
         let alive = self.secret_since.is_some_and(|since| is_alive(now, since));
-        let Some(parts) = split_macs(message).filter(|_| alive) else {
+        // Who has no cookie sends zeros, and a flood sends nothing else: not worth a MAC.
+        let Some(parts) = split_macs(message).filter(|parts| alive && *parts.mac2 != [0; MAC_BYTES]) else {
             return false;
         };
         let cookie = Zeroizing::new(self.cookie(src));
@@ -125,7 +119,7 @@ impl CookieJar {
             return;
         };
         let jar = self.0.get_or_insert_default();
-        *parts.mac1 = mac(&hash(&[LABEL_MAC1, theirs.as_bytes()]), &[parts.body]);
+        *parts.mac1 = mac(&mac1_key(theirs), &[parts.body]);
         jar.sent_mac1 = Some(*parts.mac1);
         if let Some(cookie) = jar.fresh_cookie(now) {
             *parts.mac2 = mac(cookie, &[parts.body, &*parts.mac1]);

@@ -43,6 +43,34 @@ pub enum Rejected {
     Unexpected,
 }
 
+/// Why a datagram was not admitted among the control messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// No WireGuard message at all. Blame: the sender, or the network.
+    #[error("malformed: {0}")]
+    Malformed(#[from] Malformed),
+    /// A transport packet: the caller should have taken the transport path. Blame: the caller.
+    #[error("a transport packet is no control message")]
+    NotControl,
+    /// No private key is set, so no handshake is possible. Blame: configuration.
+    #[error("no private key is set")]
+    NoPrivateKey,
+    /// `mac1` shows that the sender does not know our public key.
+    #[error("mac1 is not ours")]
+    Mac1,
+}
+
+impl From<NotAdmitted> for Rejected {
+    fn from(why: NotAdmitted) -> Rejected {
+        match why {
+            NotAdmitted::Malformed(malformed) => Rejected::Malformed(malformed),
+            NotAdmitted::NotControl => Rejected::NotControl,
+            NotAdmitted::NoPrivateKey => Rejected::NoPrivateKey,
+            NotAdmitted::Mac1 => Rejected::Mac1,
+        }
+    }
+}
+
 /// Why a peer was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddPeerError {

@@ -23,6 +23,10 @@
 //! * sending: [`Device::begin_send`] takes a range of nonces and sets the timers → [`TxBatch::seal`] **without the
 //!   lock**. There is no step after that.
 //!
+//! Handshake messages must be handled by the device, but their `mac1` need not: a [`Mac1Filter`]
+//! ([`Device::mac1_filter`]) refuses a blind flood **without the lock**, and what it admits goes to
+//! [`Device::handle_admitted`].
+//!
 //! A caller with one thread uses [`Device::encapsulate`] and [`Device::decapsulate`], which do the same steps.
 //!
 //! ```
@@ -73,6 +77,7 @@ mod index;
 mod inner;
 mod key;
 mod load;
+mod mac1;
 mod message;
 mod noise;
 mod outcome;
@@ -94,14 +99,15 @@ pub use counters::Counters;
 pub use device::{Device, DeviceConfig, PeerConfig};
 pub use endpoint::{Endpoint, Source};
 pub use error::{
-    AddPeerError, DecapsulateError, Dropped, EncapsulateError, NoSuchPeer, NotReady, OpenError, Rejected,
-    SealError, SessionGone, StageError,
+    AddPeerError, DecapsulateError, Dropped, EncapsulateError, NoSuchPeer, NotAdmitted, NotReady, OpenError,
+    Rejected, SealError, SessionGone, StageError,
 };
 pub use event::{Event, Wake};
 pub use index::{PeerIndex, SessionIndex};
 pub use inner::InnerPacket;
 pub use key::{KEY_BYTES, NotAKey, PresharedKey, PrivateKey, PublicKey};
 pub use load::QueueLoad;
+pub use mac1::{Admitted, Mac1Filter};
 pub use message::{
     COOKIE_REPLY_BYTES, HEADER_BYTES, INITIATION_BYTES, Malformed, MessageKind, OVERHEAD_BYTES,
     RESPONSE_BYTES, TAG_BYTES, classify, padded_len,

@@ -4,7 +4,9 @@
 mod net;
 
 use net::*;
-use wg_proto::{Device, DeviceConfig, Handled, QueueLoad, Rejected, UnixTime, classify};
+use wg_proto::{
+    Device, DeviceConfig, Endpoint, Handled, NotAdmitted, QueueLoad, Rejected, UnixTime, classify,
+};
 
 const BUSY: QueueLoad = QueueLoad { waiting: 512, capacity: 4096 };
 
@@ -200,7 +202,7 @@ fn handled_says_what_a_control_message_did() {
     net.filter = Box::new(|_| true);
     net.send(0, 1, b"x");
     let mut first = net.wire[0].bytes.clone();
-    let (now, unix, from) = (net.now, net.unix(), wg_proto::Endpoint::new(addr(0)));
+    let (now, unix, from) = (net.now, net.unix(), Endpoint::new(addr(0)));
     let peer = net.peer(1, 0);
     let device = &mut net.nodes[1].device;
     assert_eq!(device.handle_control(now, unix, from, &mut first.clone(), BUSY), Ok(Handled::CookieSent));
@@ -214,4 +216,43 @@ fn handled_says_what_a_control_message_did() {
     })
     .collect();
     assert_eq!(kinds, [wg_proto::MessageKind::CookieReply, wg_proto::MessageKind::Response]);
+}
+
+#[test]
+fn p13_what_a_filter_admitted_is_handled_like_the_datagram_itself() {
+    let net = Net::mesh(2, 13);
+    let (now, unix, from, datagram) = (net.now, net.unix(), Endpoint::new(addr(0)), initiation(&net, 0));
+    let handle = |through_filter: bool| {
+        let mut device = Net::mesh(2, 13).nodes.remove(1).device;
+        let handled = if through_filter {
+            let message = device.mac1_filter().admit(&datagram).unwrap();
+            device.handle_admitted(now, unix, from, &message, QueueLoad::IDLE)
+        } else {
+            device.handle_control(now, unix, from, &mut datagram.clone(), QueueLoad::IDLE)
+        };
+        let mut response = [0; 148];
+        device.poll_transmit(now, unix, &mut response).unwrap();
+        (handled, response, *device.counters())
+    };
+    assert!(matches!(handle(true).0, Ok(Handled::Initiation { .. })));
+    assert_eq!(handle(true), handle(false));
+}
+
+#[test]
+fn p13_a_filter_goes_out_of_date_with_the_key_and_lets_nothing_through_then() {
+    let mut net = Net::mesh(2, 14);
+    let (now, unix, from) = (net.now, net.unix(), Endpoint::new(addr(0)));
+    let datagram = initiation(&net, 0);
+    let device = &mut net.nodes[1].device;
+    let before = device.mac1_filter();
+    device.set_private_key(now, device.private_key().cloned());
+    assert!(device.is_current(&before));
+    let waiting = before.admit(&datagram).unwrap();
+    device.set_private_key(now, Some(key(5)));
+    assert!(!device.is_current(&before));
+    assert_eq!(device.mac1_filter().admit(&datagram).unwrap_err(), NotAdmitted::Mac1);
+    let refused = device.handle_admitted(now, unix, from, &waiting, QueueLoad::IDLE);
+    assert_eq!(refused, Err(Rejected::Mac1));
+    device.count_not_admitted(NotAdmitted::Mac1, 6);
+    assert_eq!((device.counters().mac1_invalid, device.counters().agreements), (7, 0));
 }

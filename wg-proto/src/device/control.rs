@@ -8,13 +8,13 @@ use crate::constants::REPLIES_MAX;
 use crate::cookie::NoCookie;
 use crate::crypto::Secret;
 use crate::endpoint::Endpoint;
-use crate::error::Rejected;
+use crate::error::{NotAdmitted, Rejected};
 use crate::event::Event;
 use crate::index::{Holder, PeerIndex};
 use crate::load::QueueLoad;
+use crate::mac1::{Admitted, ControlKind, Mac1Filter};
 use crate::message::{
-    COOKIE_REPLY_BYTES, CookieReply, INITIATION_BYTES, Initiation, MessageKind, RESPONSE_BYTES, Response,
-    classify, sender_of,
+    COOKIE_REPLY_BYTES, CookieReply, INITIATION_BYTES, Initiation, RESPONSE_BYTES, Response, sender_of,
 };
 use crate::noise::{AuthenticInitiation, NoiseError, ResponseInput, read_initiation};
 use crate::outcome::Handled;
@@ -39,15 +39,57 @@ impl Device {
         datagram: &mut [u8],
         load: QueueLoad,
     ) -> Result<Handled, Rejected> {
+        match self.filter.admit(datagram) {
+            Ok(message) => self.handle_admitted(now, unix, src, &message, load),
+            Err(why) => {
+                self.load.is_under_load(now, load);
+                self.count_not_admitted(why, 1);
+                Err(why.into())
+            }
+        }
+    }
+
+    /// The filter that [`handle_control`](Device::handle_control) begins with, for use without the device.
+    pub fn mac1_filter(&self) -> Mac1Filter {
+        self.filter.clone()
+    }
+
+    /// Whether `filter` admits what the device would admit now. It does until the private key is changed.
+    pub fn is_current(&self, filter: &Mac1Filter) -> bool {
+        self.filter == *filter
+    }
+
+    /// Counts datagrams that a [`Mac1Filter`] refused.
+    pub fn count_not_admitted(&mut self, why: NotAdmitted, times: u64) {
+        let counters = &mut self.counters;
+        *match why {
+            NotAdmitted::Malformed(_) => &mut counters.malformed,
+            NotAdmitted::NotControl => &mut counters.not_control,
+            NotAdmitted::NoPrivateKey => &mut counters.no_private_key,
+            NotAdmitted::Mac1 => &mut counters.mac1_invalid,
+        } += times;
+    }
+
+    /// [`handle_control`](Device::handle_control) of a message that a [`Mac1Filter`] of this device admitted.
+    pub fn handle_admitted(
+        &mut self,
+        now: Instant,
+        unix: UnixTime,
+        src: Endpoint,
+        message: &Admitted,
+        load: QueueLoad,
+    ) -> Result<Handled, Rejected> {
         self.wall.set(now, unix);
         let under_load = self.load.is_under_load(now, load);
-        let handled = match classify(datagram) {
-            Ok(MessageKind::Initiation | MessageKind::Response) => {
-                self.handshake(now, src, datagram, under_load)
+        if let Err(why) = self.filter.admit_again(message) {
+            self.count_not_admitted(why, 1);
+            return Err(why.into());
+        }
+        let handled = match message.kind() {
+            ControlKind::Initiation | ControlKind::Response => {
+                self.handshake(now, src, message.bytes(), under_load)
             }
-            Ok(MessageKind::CookieReply) => self.cookie_reply(now, datagram),
-            Ok(MessageKind::Transport { .. }) => Err(refused(Rejected::NotControl, |c| &mut c.not_control)),
-            Err(malformed) => Err(refused(Rejected::Malformed(malformed), |c| &mut c.malformed)),
+            ControlKind::CookieReply => self.cookie_reply(now, message.bytes()),
         };
         handled.map_err(|(rejected, counter)| {
             *counter(&mut self.counters) += 1;
@@ -55,12 +97,9 @@ impl Device {
         })
     }
 
-    /// Checks both MACs before anything expensive, then goes on by type.
+    /// Asks for a cookie before anything expensive if under load, then goes on by type.
     fn handshake(&mut self, now: Instant, src: Endpoint, datagram: &[u8], under_load: bool) -> Outcome {
         let local = self.local.as_ref().ok_or(refused(Rejected::NoPrivateKey, |c| &mut c.no_private_key))?;
-        if !local.checker.mac1_is_valid(datagram) {
-            return Err(refused(Rejected::Mac1, |c| &mut c.mac1_invalid));
-        }
         if self.replies.len() >= REPLIES_MAX {
             return Err(refused(Rejected::Backlog, |c| &mut c.replies_overflow));
         }

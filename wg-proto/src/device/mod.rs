@@ -28,6 +28,7 @@ use crate::error::{Dropped, OpenError};
 use crate::event::{Event, Events};
 use crate::index::{HashKey, PeerIndex, SessionTable};
 use crate::load::{LoadGauge, SourceLimiter};
+use crate::mac1::Mac1Filter;
 use crate::message::RESPONSE_BYTES;
 use crate::noise::Identity;
 use crate::peer::Peer;
@@ -45,6 +46,8 @@ use crate::timers::Timer;
 /// [`rx_key`](Device::rx_key).
 pub struct Device {
     local: Option<Local>,
+    /// Of the public key of `local`.
+    filter: Mac1Filter,
     peers: PeerTable,
     allowed_ips: AllowedIps,
     sessions: SessionTable,
@@ -89,11 +92,13 @@ impl Device {
     pub fn new(config: DeviceConfig, seed: [u8; 32]) -> Device {
         let mut rng = DeviceRng::new(seed);
         let mut hash_key = || HashKey::new(rng.bytes());
+        let local = config.private_key.map(|key| Local::new(Identity::new(key)));
         Device {
             peers: PeerTable::new(hash_key()),
             sessions: SessionTable::new(hash_key()),
             limiter: SourceLimiter::new(hash_key()),
-            local: config.private_key.map(|key| Local::new(Identity::new(key))),
+            filter: Mac1Filter::new(local.as_ref().map(|local| local.identity.public_key)),
+            local,
             allowed_ips: AllowedIps::new(hash_key()),
             schedule: Schedule::default(),
             outbox: VecDeque::new(),

@@ -13,6 +13,7 @@ use crate::error::{AddPeerError, NoSuchPeer};
 use crate::event::Event;
 use crate::index::PeerIndex;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::mac1::Mac1Filter;
 use crate::noise::Identity;
 use crate::peer::{Peer, StaticSecret};
 use crate::time::Instant;
@@ -27,6 +28,7 @@ impl Device {
             return;
         }
         self.local = key.map(|key| Local::new(Identity::new(key)));
+        self.filter = Mac1Filter::new(self.public_key());
         if let Some(peer) = self.public_key().and_then(|key| self.peers.find(&key)) {
             self.remove_peer(peer);
             self.emit(Event::PeerRemoved { peer });
