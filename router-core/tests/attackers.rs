@@ -1,43 +1,16 @@
-//! Attackers at work in a running chain, beside a user who must not notice (spec: security, actors A0 to A3).
+//! Attackers inside tunnels and in a LAN at work in a running chain, beside a user who must not notice (spec: security,
+//! actors A1 to A3). Those outside: outsiders.rs.
 
 mod common;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{assert_both, dropped, handshakes, pattern};
+use common::{ATTACKER, assert_both, assert_undisturbed, at_work, dropped, pattern};
 use router_core::packet::TcpFlags;
 use router_core::sim::wire::{self, PieceRange, Segment};
-use router_core::sim::{Chain, ConnectionId, Sim, TcpEnd, names};
+use router_core::sim::{Sim, TcpEnd, names};
 use router_core::{DropReason, Ingress, Verdict};
-use wg_proto::{Device, DeviceConfig, Instant, PeerConfig, PrivateKey, QueueLoad, UnixTime};
-
-/// The second user is the attacker.
-const ATTACKER: usize = 1;
-
-/// A chain in which the first user has a connection to the device.
-fn at_work() -> (Chain, ConnectionId) {
-    let mut chain = Sim::chain().clients(2).start();
-    let connection = chain.sim.connect(chain.users[0], 41_000, names::ssh(0, true));
-    chain.sim.write(connection, b"before", false);
-    for user in [0, 1] {
-        chain.sim.send_udp(chain.users[user], 5000, names::dns(0, true), b"query");
-    }
-    chain.sim.run_secs(1);
-    (chain, connection)
-}
-
-/// The user's work goes on as if nothing had happened.
-fn assert_undisturbed(mut chain: Chain, connection: ConnectionId) {
-    chain.sim.write(connection, &pattern(20_000), true);
-    chain.sim.send_udp(chain.users[0], 5000, names::dns(0, true), b"query");
-    chain.sim.run_secs(30);
-    let connection = chain.sim.connection(connection);
-    assert_eq!(connection.end(), Some(TcpEnd::Finished));
-    assert_eq!(connection.received.len(), b"before".len() + 20_000);
-    assert_eq!(chain.sim.host(chain.users[0]).datagrams(5000).len(), 2);
-    assert_both(&chain.sim);
-}
 
 fn address(ip: std::net::IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
@@ -259,44 +232,226 @@ fn p08_an_address_that_moves_to_another_client_does_not_take_its_flows_along() {
     assert_undisturbed(chain, connection);
 }
 
-/// A valid first message to the router from a key nobody knows.
-fn initiation(chain: &Chain, number: u8) -> Vec<u8> {
-    let key = PrivateKey::from_bytes([number; 32]);
-    let mut device = Device::new(DeviceConfig { private_key: Some(key), mtu_bytes: 1420 }, [number; 32]);
-    let router = chain.sim.node(chain.router).device().public_key().expect("it has a key");
-    let mut config = PeerConfig::new(router);
-    config.endpoint = Some(chain.sim.station(chain.router).addr.into());
-    let (now, unix) = (Instant::from_nanos(1), UnixTime::new(1_700_000_000, 0));
-    let peer = device.add_peer(now, config).expect("another key");
-    device.stage(now, peer, &[0x45; 20]).expect("there is room");
-    let mut buffer = vec![0; 2048];
-    let sent = device.poll_transmit(now, unix, &mut buffer).expect("a handshake starts");
-    buffer[..sent.len].to_vec()
+#[test]
+fn p06_errors_that_a_client_forges_about_anothers_flows_reach_nobody() {
+    let (mut chain, connection) = at_work();
+    let (expected, next) = chain.sim.connection(connection).numbers();
+    let (victim, attacker, device) = (names::client(0, true), names::client(1, true), names::ssh(0, true));
+    let (router, site) = (names::overlay(1, true), names::overlay(2, true));
+    let segment = |from, to, sequence, acknowledgment| {
+        let header = Segment { flags: TcpFlags::ACK, sequence, acknowledgment, window: 9, mss: None };
+        wire::tcp(&wire::ends(from, to), &header, &[0; 64])
+    };
+    // All forms that the victim's segments have on their way, in both directions, with the right numbers.
+    let quotes = [
+        segment(address(victim, 41_000), device, next.wrapping_sub(1), expected),
+        segment(device, address(victim, 41_000), expected.wrapping_sub(1), next),
+        segment(address(router, 41_000), address(site, 40_000), next.wrapping_sub(1), expected),
+        segment(address(site, 40_000), address(router, 41_000), expected.wrapping_sub(1), next),
+    ];
+    let inboxes = |chain: &router_core::sim::Chain| {
+        [chain.users[0], chain.devices[0]].map(|host| chain.sim.host(host).inbox.len())
+    };
+    let (before, had) = (chain.sim.node(chain.router).counters().clone(), inboxes(&chain));
+    let mut sent = 0;
+    for quote in &quotes {
+        for to in [device.ip(), victim, router, site] {
+            for (kind, code, word) in
+                [(3, 1, 0_u32), (3, 4, 60), (11, 0, 0), (12, 0, 0), (5, 1, 0), (4, 0, 0)]
+            {
+                let error = wire::icmp(&wire::addresses(attacker, to), kind, code, word.to_be_bytes(), quote);
+                chain.sim.send(chain.users[ATTACKER], error);
+                sent += 1;
+            }
+        }
+    }
+    chain.sim.run_secs(1);
+    let after = chain.sim.node(chain.router).counters();
+    assert_eq!(after.dropped_total() - before.dropped_total(), sent);
+    assert_eq!((after.forwarded_packets, after.answers), (before.forwarded_packets, before.answers));
+    assert_eq!(inboxes(&chain), had);
+    assert_undisturbed(chain, connection);
 }
 
 #[test]
-fn p13_a_flood_of_handshakes_from_strangers_changes_nothing_for_those_who_are_known() {
-    let (mut chain, connection) = at_work();
-    let router = chain.sim.station(chain.router).addr;
-    let completed = handshakes(&chain.sim, chain.router);
-    for second in 0..5_u8 {
-        for number in 0..20_u8 {
-            let flood = initiation(&chain, second * 20 + number + 1);
-            for copy in 0..50_u8 {
-                let from = SocketAddr::from(([198, 18, number, copy], 1000 + u16::from(second)));
-                chain.sim.inject(from, router, flood.clone());
+fn p09_blind_segments_from_a_lan_end_no_connection_and_reach_no_client() {
+    for is_v4 in [true, false] {
+        let (mut chain, connection) = at_work();
+        let v6 = chain.sim.connect(chain.users[0], 41_001, names::ssh(0, is_v4));
+        chain.sim.write(v6, b"other", false);
+        chain.sim.run_secs(1);
+        let device = address(names::lan(if is_v4 { 10 } else { 0x10 }, is_v4), 22);
+        let egress = address(names::lan(200, is_v4), 41_001);
+        let (expected, next) = chain.sim.connection(v6).numbers();
+        let had = chain.sim.host(chain.users[0]).inbox.len();
+        let all = [
+            TcpFlags::RST,
+            TcpFlags::RST.with(TcpFlags::ACK),
+            TcpFlags::ACK,
+            TcpFlags::FIN.with(TcpFlags::ACK),
+            TcpFlags::SYN.with(TcpFlags::ACK),
+            TcpFlags::FIN,
+            TcpFlags(0),
+            TcpFlags::SYN.with(TcpFlags::FIN),
+        ];
+        // Everywhere but within 2^20 of what is expected: no guess hits a window of 65 535 bytes.
+        for flags in all {
+            for _ in 0..200 {
+                let sequence =
+                    expected.wrapping_add((1 << 20) + chain.sim.random().below(u32::MAX - (1 << 21)));
+                let header = Segment { flags, sequence, acknowledgment: next, window: 9, mss: None };
+                let packet = wire::tcp(&wire::ends(device, egress), &header, b"");
+                chain.sim.send(chain.devices[0], packet);
             }
         }
-        // As a full queue would look to the router.
-        chain.sim.station_mut(chain.router).load = QueueLoad { waiting: 64, capacity: 64 };
         chain.sim.run_secs(1);
+        assert_eq!(chain.sim.host(chain.users[0]).inbox.len(), had);
+        chain.sim.write(v6, b"still here", true);
+        chain.sim.run_secs(10);
+        assert_eq!(chain.sim.connection(v6).end(), Some(TcpEnd::Finished));
+        assert_undisturbed(chain, connection);
     }
-    assert_eq!(handshakes(&chain.sim, chain.router), completed);
-    // A known client that starts afresh gets in meanwhile, by way of a cookie.
-    chain.sim.suspend(chain.clients[ATTACKER], Duration::from_secs(200));
-    chain.sim.run_secs(201);
-    chain.sim.send_udp(chain.users[ATTACKER], 5002, names::dns(0, true), b"let me in");
-    chain.sim.run_secs(15);
-    assert_eq!(chain.sim.host(chain.users[ATTACKER]).datagrams(5002).len(), 1);
+}
+
+#[test]
+fn p04_pieces_that_a_device_sends_never_rewrite_what_a_client_gets() {
+    for is_v4 in [true, false] {
+        let (mut chain, connection) = at_work();
+        chain.sim.send_udp(chain.users[0], 5001, names::dns(0, is_v4), b"big answer, please");
+        chain.sim.run_secs(1);
+        let device = chain.sim.host(chain.devices[0]).address_like(names::lan(10, is_v4));
+        let ends = wire::ends(address(device, 53), address(names::lan(200, is_v4), 5001));
+        let packet = wire::udp(&ends, &pattern(1192));
+        let had = chain.sim.host(chain.users[0]).inbox.len();
+        let mut send = |id: u16, ranges: &[(u16, u16)]| {
+            for (start, end) in ranges {
+                let range = PieceRange { start: *start, end: *end, is_last: *end == 1200 };
+                chain.sim.send(chain.devices[0], wire::piece(&packet, range, id));
+            }
+        };
+        // Early pieces that clash with each other; the first one then releases nothing and does not pass.
+        send(1, &[(600, 1200), (592, 1200), (0, 600)]);
+        // What clashes with a first piece that has passed does not follow it, nor does anything after.
+        send(2, &[(0, 600), (592, 1200), (600, 1200)]);
+        chain.sim.run_secs(1);
+        assert_eq!(chain.sim.host(chain.users[0]).inbox.len() - had, 1);
+        assert_undisturbed(chain, connection);
+    }
+}
+
+/// An IPv6 packet with extension headers between IP and what it carries; each names its own kind.
+fn with_extensions(packet: &[u8], headers: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut longer = packet[..40].to_vec();
+    let mut next_at = 6;
+    for (kind, body) in headers {
+        longer[next_at] = *kind;
+        next_at = longer.len();
+        longer.extend([0, (body.len() / 8 - 1) as u8]);
+        longer.extend_from_slice(&body[..body.len() - 2]);
+    }
+    longer[next_at] = packet[6];
+    longer.extend_from_slice(&packet[40..]);
+    let len = (longer.len() as u16 - 40).to_be_bytes();
+    longer[4..6].copy_from_slice(&len);
+    longer
+}
+
+#[test]
+fn p05_extension_headers_neither_hide_a_port_nor_reroute_a_packet() {
+    const OPTIONS: (u8, &[u8]) = (60, &[1, 4, 0, 0, 0, 0, 0, 0]);
+    const HOP_BY_HOP: (u8, &[u8]) = (0, &[1, 4, 0, 0, 0, 0, 0, 0]);
+    let routing = |kind, left| -> [u8; 8] { [kind, left, 0, 0, 0, 0, 0, 0] };
+    let (mut chain, connection) = at_work();
+    let from = address(names::client(1, false), 5001);
+    let allowed = wire::udp(&wire::ends(from, names::dns(0, false)), b"?");
+    let hidden = wire::udp(&wire::ends(from, address(names::target(0, false), 54)), b"?");
+    let had = chain.sim.host(chain.devices[0]).inbox.len();
+    let before = chain.sim.node(chain.router).counters().clone();
+    let refused = [
+        with_extensions(&hidden, &[OPTIONS]),
+        with_extensions(&hidden, &[OPTIONS; 8]),
+        with_extensions(&allowed, &[OPTIONS; 9]),
+        with_extensions(&allowed, &[OPTIONS, HOP_BY_HOP]),
+        with_extensions(&allowed, &[(43, &routing(0, 0))]),
+        with_extensions(&allowed, &[(43, &routing(0, 1))]),
+        with_extensions(&allowed, &[(43, &routing(4, 1))]),
+        // An unknown protocol in front of the ports: a rule with ports does not mean it.
+        with_extensions(&allowed, &[(253, OPTIONS.1)]),
+    ];
+    for packet in &refused {
+        chain.sim.send(chain.users[ATTACKER], packet.clone());
+    }
+    chain.sim.run_secs(1);
+    assert_eq!(chain.sim.host(chain.devices[0]).inbox.len(), had);
+    let after = chain.sim.node(chain.router).counters();
+    let more = |reason| after.dropped(reason) - before.dropped(reason);
+    assert_eq!((more(DropReason::NotAllowed), more(DropReason::RoutingHeader)), (3, 3));
+    assert_eq!(more(DropReason::ExtensionChain), 2);
+    for packet in
+        [with_extensions(&allowed, &[HOP_BY_HOP, OPTIONS]), with_extensions(&allowed, &[OPTIONS; 8])]
+    {
+        chain.sim.send(chain.users[ATTACKER], packet);
+    }
+    chain.sim.run_secs(1);
+    assert_eq!(chain.sim.host(chain.devices[0]).inbox.len() - had, 2, "what is not hidden passes");
     assert_undisturbed(chain, connection);
+}
+
+#[test]
+fn p33_a_client_reaches_no_overlay_address_but_the_routers_own_ping() {
+    for is_v4 in [true, false] {
+        let (mut chain, connection) = at_work();
+        let me = names::client(1, is_v4);
+        let forwarded = chain.sim.node(chain.router).counters().forwarded_packets;
+        let had = [chain.users[0], chain.devices[0]].map(|host| chain.sim.host(host).inbox.len());
+        for to in [names::overlay(1, is_v4), names::overlay(2, is_v4), names::client(0, is_v4)] {
+            for port in [22, 53, 5000, 40_000, 40_001, 51_820] {
+                let ends = wire::ends(address(me, 5001), address(to, port));
+                chain.sim.send(chain.users[ATTACKER], wire::udp(&ends, b"?"));
+                let syn =
+                    Segment { flags: TcpFlags::SYN, sequence: 1, acknowledgment: 0, window: 9, mss: None };
+                chain.sim.send(chain.users[ATTACKER], wire::tcp(&ends, &syn, b""));
+            }
+            chain.sim.send_ping(chain.users[ATTACKER], to, 9, 1);
+        }
+        chain.sim.run_secs(1);
+        assert_eq!(chain.sim.node(chain.router).counters().forwarded_packets, forwarded);
+        assert_eq!([chain.users[0], chain.devices[0]].map(|host| chain.sim.host(host).inbox.len()), had);
+        assert_eq!(chain.sim.host(chain.users[ATTACKER]).pongs(), [(names::overlay(1, is_v4), 9)]);
+        assert_undisturbed(chain, connection);
+    }
+}
+
+#[test]
+fn p02_what_one_client_may_reach_another_may_not_whatever_it_sends() {
+    let mut chain = Sim::chain().clients(2).start();
+    for is_v4 in [true, false] {
+        assert!(chain.sim.close_session(chain.router, router_core::sim::Chain::session(1, 0, is_v4)));
+    }
+    for is_v4 in [true, false] {
+        chain.sim.connect(chain.users[0], 41_000, names::ssh(0, is_v4));
+        chain.sim.send_udp(chain.users[0], 5000, names::dns(0, is_v4), b"query");
+        chain.sim.run_secs(1);
+        let had = chain.sim.host(chain.devices[0]).inbox.len();
+        let me = names::client(1, is_v4);
+        for flags in 0..64 {
+            let header =
+                Segment { flags: TcpFlags(flags), sequence: 1, acknowledgment: 1, window: 9, mss: None };
+            let ends = wire::ends(address(me, 41_000), names::ssh(0, is_v4));
+            chain.sim.send(chain.users[ATTACKER], wire::tcp(&ends, &header, b"x"));
+        }
+        for to in [names::dns(0, is_v4), address(names::network(0, 10, is_v4), 53)] {
+            let whole = wire::udp(&wire::ends(address(me, 5000), to), &pattern(792));
+            for range in [(400, 800, true), (0, 400, false)] {
+                let range = PieceRange { start: range.0, end: range.1, is_last: range.2 };
+                chain.sim.send(chain.users[ATTACKER], wire::piece(&whole, range, 3));
+            }
+            chain.sim.send(chain.users[ATTACKER], whole);
+        }
+        chain.sim.send_ping(chain.users[ATTACKER], names::device(0, is_v4), 5, 1);
+        chain.sim.run_secs(20);
+        assert_eq!(chain.sim.host(chain.devices[0]).inbox.len(), had);
+        assert_eq!(chain.sim.host(chain.users[ATTACKER]).pongs(), []);
+    }
+    assert_both(&chain.sim);
 }

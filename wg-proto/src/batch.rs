@@ -15,7 +15,10 @@ use crate::session::TxShared;
 /// A right to seal a number of packets for one peer on one session. Not `Clone`, and each packet takes the next
 /// nonce, so no nonce is used twice; what is left when it is dropped is never used at all.
 ///
-/// Seal soon: the session's age was checked when the batch was made, and its end does not reach a batch.
+/// Seal in the same turn, before the next call to the device: the session's age was checked when the batch was made, and
+/// neither [`REJECT_AFTER_TIME`](crate::constants::REJECT_AFTER_TIME) nor the removal of its peer or key reaches a batch
+/// that exists. One that is kept for longer does no harm to the cipher, as its nonces are its own for ever; what it seals
+/// past that age is refused by the peer's clock; but whatever allowed its packets may have been revoked meanwhile.
 pub struct TxBatch {
     tx: Arc<TxShared>,
     to: Endpoint,

@@ -181,13 +181,16 @@ impl<A: Family> Road<'_, A> {
     }
 }
 
-/// Gives back what a removed flow held.
+/// Gives back what a removed flow held, unless that was done when its session ended.
 pub(super) fn release<A: Family>(
     side: &mut Side<A>,
     shared: &mut Shared,
     tick: crate::flow::Tick,
     flow: &Removed<A>,
 ) {
+    if flow.meta.session.is_nobodys() {
+        return;
+    }
     side.nat.release(tick, flow);
     if let Some((used, _)) = shared.rules.used_mut(flow.meta.session) {
         used.closed(flow.phase, holds_port(&flow.original, &flow.reply));

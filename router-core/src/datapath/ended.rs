@@ -6,6 +6,7 @@ use super::side::{Side, leg_in_of};
 use super::{Path, Road, Shared};
 use crate::flow::{Direction, Flow, FlowId, Tick};
 use crate::packet::build::{self, BUILT_BYTES_MAX};
+use crate::rules::Dead;
 use crate::verdict::DropReason;
 use alloc::boxed::Box;
 use wg_proto::Instant;
@@ -97,8 +98,8 @@ fn expire<A: Family>(side: &mut Side<A>, shared: &mut Shared, tick: Tick) {
     }
 }
 
-/// Looks for TCP flows of ended sessions, as far as there is room for their resets. Others are left for their next packet,
-/// which is answered, or for their timer.
+/// Looks for flows of ended sessions, as far as there is room for resets. TCP flows are reset. Others are left for their next
+/// packet, which is answered, or for their timer, but give their ports back: nobody must wait for those.
 fn sweep<A: Family>(side: &mut Side<A>, shared: &mut Shared, now: Instant) {
     for _ in 0..SWEPT_AT_ONCE.min(side.sweep.left) {
         if !shared.outbox.has_room(RESETS_PER_FLOW) {
@@ -106,14 +107,26 @@ fn sweep<A: Family>(side: &mut Side<A>, shared: &mut Shared, now: Instant) {
         }
         let at = if side.sweep.at < side.flows.numbers() { side.sweep.at } else { 0 };
         (side.sweep.at, side.sweep.left) = (at + 1, side.sweep.left - 1);
-        let dead = side.flows.id(at).filter(|id| {
-            let flow = side.flows.flow(*id);
-            flow.is_some_and(|flow| {
-                flow.tcp().is_some() && shared.rules.check(now, flow.meta().session).is_err()
-            })
-        });
-        if let Some(id) = dead {
-            bury(side, shared, Tick::from_nanos(now.as_nanos()), id);
+        if let Some(id) = side.flows.id(at) {
+            end_if_dead(side, shared, now, id);
         }
+    }
+}
+
+/// Ports of a lapsed lease wait for its renewal or its end: with either, its flows are of a closed session.
+fn end_if_dead<A: Family>(side: &mut Side<A>, shared: &mut Shared, now: Instant, id: FlowId) {
+    let Some(flow) = side.flows.flow(id) else { return };
+    let (is_tcp, tick) = (flow.tcp().is_some(), Tick::from_nanos(now.as_nanos()));
+    match shared.rules.check(now, flow.meta().session) {
+        Ok(()) => {}
+        Err(_) if is_tcp => {
+            bury(side, shared, tick, id);
+        }
+        Err(Dead::Closed) => {
+            if let Some(held) = side.flows.disown(id) {
+                release(side, shared, tick, &held);
+            }
+        }
+        Err(Dead::Lapsed) => {}
     }
 }

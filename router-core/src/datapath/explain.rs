@@ -9,12 +9,12 @@ use super::answer::{Answer, Stop, reason_of_parse};
 use super::family::{Family, egress_of, ends_of, leg_in, tuple_of};
 use super::side::{Side, leg_in_of, leg_out_of};
 use super::{Path, is_ping, source_check};
-use crate::flow::Direction;
+use crate::flow::{Direction, FlowId, Leg, Tuple};
 use crate::nat::Snat;
 use crate::packet::build::Notice;
 use crate::packet::{Ends, PacketMut, Ports, Transport, Version};
 use crate::rules::{Dead, SessionId};
-use crate::verdict::{DropReason, Egress, Ingress};
+use crate::verdict::{DropReason, Egress, Ingress, Offload};
 
 /// What would become of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl<A: Family> Look<'_, A> {
         }
         let (dead, was_reply) = match self.side.flows.lookup(&tuple) {
             None => (None, false),
-            Some((id, direction)) => match self.explain_flow(id, direction) {
+            Some((id, direction)) => match self.explain_flow(packet, id, direction) {
                 Ok(explanation) => return Ok(explanation),
                 Err(FlowStop::Stop(stop)) => return Err(stop),
                 Err(FlowStop::Dead(dead)) => (Some(dead), direction == Direction::Reply),
@@ -181,9 +181,9 @@ impl<A: Family> Look<'_, A> {
         let stop = match (self.admit(packet, &from, &tuple), dead) {
             (_, Some(dead)) if was_reply => Stop::ended(dead, false),
             (Ok(admission), _) => {
+                self.check_hop(packet, admission.leg)?;
                 let destination = admission.destination;
-                let to =
-                    ends_of(&crate::flow::Tuple { dst: destination.0, dst_port: destination.1, ..tuple });
+                let to = ends_of(&Tuple { dst: destination.0, dst_port: destination.1, ..tuple });
                 return Ok(Explanation::Opens {
                     session: self.shared.rules.id_of(admission.session),
                     destination: admission.position,
@@ -205,13 +205,24 @@ impl<A: Family> Look<'_, A> {
         Err(stop)
     }
 
-    fn explain_flow(&self, id: crate::flow::FlowId, direction: Direction) -> Result<Explanation, FlowStop> {
+    /// As packets come from a tunnel: whole, not a run of segments.
+    fn check_hop(&self, packet: &PacketMut<'_>, leg: Leg) -> Result<(), Stop> {
+        self.shared.settings.check_hop(packet, Offload::None, leg).map(|_| ())
+    }
+
+    fn explain_flow(
+        &self,
+        packet: &PacketMut<'_>,
+        id: FlowId,
+        direction: Direction,
+    ) -> Result<Explanation, FlowStop> {
         let flow = self.side.flows.flow(id).ok_or(FlowStop::Stop(DropReason::NoFlow.into()))?;
         let meta = flow.meta();
         if leg_in_of(&meta, direction) != leg_in(self.ingress) {
             return Err(FlowStop::Stop(DropReason::WrongIngress.into()));
         }
         self.shared.rules.check(self.now, meta.session).map_err(FlowStop::Dead)?;
+        self.check_hop(packet, leg_out_of(&meta, direction)).map_err(FlowStop::Stop)?;
         Ok(Explanation::Flow {
             session: self.shared.rules.id_of(meta.session),
             is_reply: direction == Direction::Reply,

@@ -278,7 +278,7 @@ impl<A: Family> Road<'_, A> {
     ) -> Result<Passed, Stop> {
         let identification = self.identification(packet, &onward.to);
         if let Some(piece) = packet.piece() {
-            self.decide_pieces(packet, piece, onward, identification)?;
+            self.decide_pieces(packet, piece, transport, onward, identification)?;
         }
         let to = onward.is_translated.then(|| ends_of(&onward.to));
         let is_rewritten = rewrite(packet, to.as_ref(), identification);
@@ -311,26 +311,9 @@ impl<A: Family> Road<'_, A> {
         Some(Hit { id, direction, meta: flow.meta(), to, is_translated: to != *tuple })
     }
 
-    /// Whether the packet may go on by this leg, and into pieces of which length (TTL-1, MTU-1, MTU-2).
     #[inline]
     fn check_hop(&self, packet: &PacketMut<'_>, leg: Leg) -> Result<Option<u16>, Stop> {
-        if packet.hop_limit() <= 1 {
-            return Err(DropReason::HopLimitReached.into());
-        }
-        let mtu_bytes = self.shared.settings.mtu_bytes(egress_of(leg));
-        let len = match self.offload {
-            Offload::None => packet.total_len(),
-            Offload::Segments { payload_bytes } => {
-                packet.total_len().min(packet.headers_len() + usize::from(payload_bytes))
-            }
-        };
-        match len > usize::from(mtu_bytes) {
-            false => Ok(None),
-            true if packet.dont_fragment() || self.offload != Offload::None => {
-                Err(Stop::TooBig { mtu_bytes })
-            }
-            true => Ok(Some(mtu_bytes)),
-        }
+        self.shared.settings.check_hop(packet, self.offload, leg)
     }
 
     /// Accounts for what a packet did to its flow.
@@ -400,6 +383,26 @@ impl Settings {
         match egress {
             Egress::Peer(_) => self.tunnel_mtu_bytes,
             Egress::Tun => self.tun_mtu_bytes.unwrap_or(self.tunnel_mtu_bytes),
+        }
+    }
+
+    /// Whether the packet may go on by this leg, and into pieces of which length (TTL-1, MTU-1, MTU-2).
+    #[inline]
+    fn check_hop(&self, packet: &PacketMut<'_>, offload: Offload, leg: Leg) -> Result<Option<u16>, Stop> {
+        if packet.hop_limit() <= 1 {
+            return Err(DropReason::HopLimitReached.into());
+        }
+        let mtu_bytes = self.mtu_bytes(egress_of(leg));
+        let len = match offload {
+            Offload::None => packet.total_len(),
+            Offload::Segments { payload_bytes } => {
+                packet.total_len().min(packet.headers_len() + usize::from(payload_bytes))
+            }
+        };
+        match len > usize::from(mtu_bytes) {
+            false => Ok(None),
+            true if packet.dont_fragment() || offload != Offload::None => Err(Stop::TooBig { mtu_bytes }),
+            true => Ok(Some(mtu_bytes)),
         }
     }
 

@@ -5,11 +5,11 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 
 use super::answer::{Stop, reason_of_parse};
-use super::family::{Family, egress_of, ends_of, leg_in};
+use super::family::{Family, egress_of, ends_of, leg_in, tuple_from};
 use super::{Onward, Passed, Road, rewrite};
 use crate::flow::{Direction, Leg, SessionRef};
 use crate::fragments::Later;
-use crate::packet::{Ends, PacketMut, Piece};
+use crate::packet::{Ends, PacketMut, Piece, Protocol, Transport};
 use crate::rules::Dead;
 use crate::verdict::{DropReason, Forward, Ingress};
 
@@ -28,6 +28,31 @@ pub(super) struct FirstVerdict {
     to: Ends,
     leg: Leg,
     identification: Option<u16>,
+    segment: Option<FirstSegment>,
+}
+
+/// The part of a TCP segment that came in the first piece. Its later pieces are data as well, and acknowledged with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FirstSegment {
+    /// The sequence number after the first piece, FIN included.
+    end: u32,
+    /// Where the first piece ends in the datagram.
+    at: u16,
+}
+
+impl FirstSegment {
+    /// `None` for what moves no numbers of an open connection.
+    fn new(piece: Piece, transport: &Transport) -> Option<FirstSegment> {
+        let Transport::Tcp(tcp) = transport else { return None };
+        let end = tcp.sequence.wrapping_add(tcp.sequence_len());
+        let is_data = !tcp.flags.syn() && !tcp.flags.rst();
+        is_data.then_some(FirstSegment { end, at: piece.span.end() })
+    }
+
+    /// The sequence number after a later piece.
+    fn end_with(self, piece: Piece) -> u32 {
+        self.end.wrapping_add(u32::from(piece.span.end().saturating_sub(self.at)))
+    }
 }
 
 impl Sender {
@@ -54,6 +79,7 @@ impl<A: Family> Road<'_, A> {
         &mut self,
         packet: &PacketMut<'_>,
         piece: Piece,
+        transport: &Transport,
         onward: &Onward<A>,
         identification: Option<u16>,
     ) -> Result<(), Stop> {
@@ -63,6 +89,7 @@ impl<A: Family> Road<'_, A> {
             to: ends_of(&onward.to),
             leg: onward.leg,
             identification,
+            segment: FirstSegment::new(piece, transport),
         };
         let sender = Sender::new(self.ingress, packet.addresses().source());
         self.shared.fragments.first(self.now, sender, piece, first)?;
@@ -101,9 +128,19 @@ impl<A: Family> Road<'_, A> {
             Dead::Lapsed => DropReason::LeaseLapsed,
         })?;
         let fragment_to = self.check_hop(packet, first.leg)?;
+        self.track_piece(packet, first);
         let is_rewritten = rewrite(packet, Some(&first.to), first.identification);
         debug_assert!(is_rewritten, "pieces of one datagram are of one version");
         self.shared.rules.count(self.now, first.session, first.direction, packet.total_len());
         Ok(Forward { egress: egress_of(first.leg), len: packet.total_len(), fragment_to })
+    }
+
+    /// Lets the far end acknowledge all of a segment, not only its first piece (TCP-2).
+    fn track_piece(&mut self, packet: &PacketMut<'_>, first: &FirstVerdict) {
+        let Some((segment, piece)) = first.segment.zip(packet.piece()) else { return };
+        let leaves = tuple_from::<A>(first.to.addresses, first.to.ports, Protocol::TCP);
+        if let Some((id, direction)) = self.side.flows.lookup(&leaves.inverse()) {
+            self.side.flows.tcp_later_piece(id, direction.reversed(), segment.end_with(piece));
+        }
     }
 }

@@ -21,6 +21,16 @@ pub struct SessionRef {
     pub generation: u64,
 }
 
+impl SessionRef {
+    /// A generation that no slot ever has: nobody's flow.
+    const NOBODYS: u64 = u64::MAX;
+
+    /// Whether the flow has been disowned: what it held was given back already.
+    pub(crate) const fn is_nobodys(self) -> bool {
+        self.generation == SessionRef::NOBODYS
+    }
+}
+
 /// What the datapath wants back with each packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowMeta {
@@ -234,6 +244,10 @@ impl<A: Address> Hot<A> {
             phase: self.phase(),
             last_seen: self.last_seen,
         }
+    }
+
+    pub(super) fn disown(&mut self) {
+        self.generation = SessionRef::NOBODYS;
     }
 
     /// The first tick at which the flow has idled for its whole timeout.

@@ -9,7 +9,7 @@ use super::record::{Cold, Flow, FlowMeta, Hot, NewFlow, Removed};
 use super::tcp_state::{Segment, TcpVerdict};
 use super::tick::Tick;
 use super::tuple::{Address, Direction, Tuple};
-use super::wheel::{Place, Wheel};
+use super::wheel::Wheel;
 
 /// The most flows a table can be made for: flow and direction must fit 32 bits, and numbers leave a bit to spare.
 const FLOWS_LIMIT: u32 = 1 << 30;
@@ -174,6 +174,15 @@ impl<A: Address> FlowTable<A> {
         Some(removed)
     }
 
+    /// Leaves a flow of an ended session in place, for its next packet to be answered, but as nobody's: returns what it
+    /// was, for the caller to give back what it held. `None` if there is none of this number, or if that was done.
+    pub(crate) fn disown(&mut self, id: FlowId) -> Option<Removed<A>> {
+        let hot = self.used_mut(id)?;
+        let removed = hot.removed();
+        hot.disown();
+        Some(removed).filter(|removed| !removed.meta.session.is_nobodys())
+    }
+
     /// Takes a packet of a flow that is not TCP.
     ///
     /// Both directions refresh: TMO-1 asks it of the original one; replies can only come from the very end that the
@@ -202,6 +211,16 @@ impl<A: Address> FlowTable<A> {
         }
         self.enter(now, id, from, to);
         Some(Step { verdict, from, to })
+    }
+
+    /// Takes a later piece of a fragmented segment that passed: the end that sends in this direction has now sent all
+    /// before `end`. Nothing else changes, neither state nor last-seen.
+    pub(crate) fn tcp_later_piece(&mut self, id: FlowId, direction: Direction, end: u32) {
+        if let Some(hot) = self.hot.get(id.0 as usize)
+            && let Some(Phase::Tcp(_)) = hot.is_used().then(|| hot.phase())
+        {
+            self.cold[id.0 as usize].tcp.note_later_piece(direction, end);
+        }
     }
 
     /// Adds to the flow's byte count.
@@ -324,9 +343,9 @@ impl<A: Address> FlowTable<A> {
         self.flows_used += 1;
     }
 
-    fn arm(&mut self, now: Tick, number: u32) -> Place {
+    fn arm(&mut self, now: Tick, number: u32) {
         let hot = &self.hot[number as usize];
-        self.wheel.arm(now, number, hot.phase().rank(), hot.deadline())
+        self.wheel.arm(now, number, hot.phase().rank(), hot.deadline());
     }
 
     /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.
@@ -337,15 +356,16 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The oldest flow of the rank that may go. Looks at a few only, and arms each again, so that a flow which packets
-    /// have refreshed takes its true place, and one that must stay goes to the back of the queue.
+    /// The oldest flow of the rank that may go. Looks at a few only, and arms the others again, so that a flow which
+    /// packets have refreshed takes its true place, and one that must stay goes to the back of the queue.
     fn victim(&mut self, now: Tick, rank: Rank, standing: &impl Fn(&FlowMeta) -> Standing) -> Option<FlowId> {
         for _ in 0..EVICTION_TRIES {
-            let (number, stood) = self.wheel.oldest(rank)?;
-            let stands = self.arm(now, number);
-            if stands == stood && may_go(rank, standing(&self.hot[number as usize].meta())) {
+            let (number, slot_end) = self.wheel.oldest(rank)?;
+            let hot = &self.hot[number as usize];
+            if hot.deadline() < slot_end && may_go(rank, standing(&hot.meta())) {
                 return Some(FlowId(number));
             }
+            self.arm(now, number);
         }
         None
     }

@@ -3,9 +3,11 @@
 //! Arming, disarming and firing cost O(1) and touch no flow. A packet never touches the wheel: it stores when it was
 //! seen, and when the timer fires its owner works out the true deadline and arms again if that lies ahead.
 //!
-//! Each level is four times coarser than the one before; a timer is put where its distance fits and fires when that
-//! slot comes up, never early and late by at most a fifteenth of its distance. Nothing is ever moved down a level,
-//! so no tick can bring a cascade: the owner takes as many due timers as it has time for, and the rest stay due.
+//! Each level is four times coarser than the one before; a timer is put where its distance fits, into the slot that its
+//! deadline lies in, and fires when that slot begins: never late, early by less than the slot is wide. Its owner arms it
+//! again for the rest, which fits two or more levels further down, so that three steps from the coarsest level a timer
+//! fires in the very tick of its deadline. Nothing is moved down by the wheel itself, so no tick can bring a cascade: the
+//! owner takes as many due timers as it has time for, and the rest stay due.
 
 use super::lists::Lists;
 use super::phase::Rank;
@@ -51,17 +53,17 @@ impl Wheel {
         self.lists.push_back(FREE, flow);
     }
 
-    /// Starts or moves the flow's timer. Returns where it stands now.
-    pub(crate) fn arm(&mut self, now: Tick, flow: u32, rank: Rank, deadline: Tick) -> Place {
+    /// Starts or moves the flow's timer.
+    pub(crate) fn arm(&mut self, now: Tick, flow: u32, rank: Rank, deadline: Tick) {
         self.catch_up(now);
         let place = Place::of(self.clock, rank, deadline);
         self.disarm(flow);
         self.occupied[rank.index() as usize][place.level as usize] |= 1 << place.slot;
         self.lists.push_back(place.bucket(), flow);
-        place
     }
 
-    /// The next flow whose timer has come up by `now`, now disarmed. The caller removes the flow or arms it again.
+    /// The next flow whose timer has come up by `now`, now disarmed. The caller removes the flow, or arms it again if its
+    /// deadline lies ahead.
     pub(crate) fn pop_due(&mut self, now: Tick) -> Option<u32> {
         self.catch_up(now);
         let (fires_at, place) = self.earliest().filter(|(fires_at, _)| *fires_at <= now)?;
@@ -76,10 +78,12 @@ impl Wheel {
         self.earliest().map(|(fires_at, _)| fires_at)
     }
 
-    /// Of the flows of this rank, the one whose timer was armed for the earliest time, to within a slot.
-    pub(crate) fn oldest(&self, rank: Rank) -> Option<(u32, Place)> {
-        let (_, place) = self.earliest_of(rank)?;
-        Some((self.lists.first(place.bucket())?, place))
+    /// Of the flows of this rank, the one whose timer was armed for the earliest time, to within a slot; and the slot's
+    /// end, before which its deadline lies unless that has moved since.
+    pub(crate) fn oldest(&self, rank: Rank) -> Option<(u32, Tick)> {
+        let (begins, place) = self.earliest_of(rank)?;
+        let end = Tick(begins.0.saturating_add(1 << (place.level * LEVEL_SHIFT)));
+        Some((self.lists.first(place.bucket())?, end))
     }
 
     /// A clock that lags would make distances look longer than they are, and slots coarser.
@@ -120,7 +124,7 @@ impl Wheel {
 
 /// One slot of one level of one rank's wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+struct Place {
     rank: Rank,
     level: u32,
     slot: u32,
@@ -134,7 +138,7 @@ impl Place {
         let level = (0..LEVELS).find(fits).unwrap_or(LEVELS - 1);
         let shift = level * LEVEL_SHIFT;
         let reachable = distance.min(SLOTS_AHEAD_MAX << shift);
-        let number = clock.0.saturating_add(reachable).div_ceil(1 << shift);
+        let number = clock.0.saturating_add(reachable) >> shift;
         Place { rank, level, slot: number % SLOTS }
     }
 
@@ -180,8 +184,17 @@ mod tests {
         flow: u32,
         rank: Rank,
         deadline: Tick,
-        /// By when it must have fired.
-        latest: Tick,
+        /// How often it has fired before its deadline.
+        early: u32,
+        /// Whether the wheel reached that far when it was armed.
+        is_within: bool,
+    }
+
+    /// From the coarsest level to the finest, by twos.
+    const EARLY_MAX: u32 = 3;
+
+    fn is_within(wheel: &Wheel, deadline: Tick) -> bool {
+        deadline.since(wheel.clock) < 62 << 12
     }
 
     proptest! {
@@ -198,14 +211,11 @@ mod tests {
             for operation in operations {
                 match operation {
                     Operation::Arm { flow, rank, ahead } if !free.contains(&flow) => {
-                        let lags = wheel.next_due().is_some_and(|due| due <= now);
-                        let lag = if lags { now.since(wheel.clock) } else { 0 };
-                        let (deadline, distance) = (Tick(now.0 + ahead), ahead + lag);
-                        let late = (distance / 15).max(1) + if distance >= 62 << 12 { u32::MAX >> 1 } else { 0 };
-                        let latest = Tick(deadline.0.saturating_add(late));
+                        // Deadlines that have passed fire at the next tick.
+                        let deadline = Tick(now.0 + ahead.max(1));
                         list.retain(|armed| armed.flow != flow);
-                        list.push(Armed { flow, rank, deadline, latest });
                         wheel.arm(now, flow, rank, deadline);
+                        list.push(Armed { flow, rank, deadline, early: 0, is_within: is_within(&wheel, deadline) });
                     }
                     Operation::Free { flow } if !free.contains(&flow) => {
                         list.retain(|armed| armed.flow != flow);
@@ -227,20 +237,30 @@ mod tests {
                             };
                             prop_assert!(due);
                             let position = list.iter().position(|armed| armed.flow == flow).unwrap();
-                            let armed = list.swap_remove(position);
-                            let beyond_the_wheel = armed.latest.0 >= u32::MAX >> 1;
-                            prop_assert!(armed.deadline <= now || beyond_the_wheel, "early: {armed:?} at {now:?}");
+                            let armed = &mut list[position];
+                            if armed.deadline <= now {
+                                list.swap_remove(position);
+                                continue;
+                            }
+                            armed.early += u32::from(armed.is_within);
+                            prop_assert!(armed.early <= EARLY_MAX, "early: {armed:?} at {now:?}");
+                            wheel.arm(now, flow, armed.rank, armed.deadline);
+                            armed.is_within = is_within(&wheel, armed.deadline);
                         }
                         if popped_all {
-                            prop_assert!(list.iter().all(|armed| armed.latest > now), "late: {list:?} at {now:?}");
+                            prop_assert!(list.iter().all(|armed| armed.deadline > now), "late: {list:?} at {now:?}");
                         }
                     }
                 }
                 prop_assert_eq!(wheel.next_due().is_none(), list.is_empty());
                 for rank in Rank::ALL {
-                    let oldest = wheel.oldest(rank).map(|(flow, _)| flow);
-                    prop_assert_eq!(oldest.is_none(), list.iter().all(|armed| armed.rank != rank));
-                    prop_assert!(oldest.is_none_or(|flow| list.iter().any(|a| (a.flow, a.rank) == (flow, rank))));
+                    let of_rank = list.iter().filter(|armed| armed.rank == rank);
+                    let Some((flow, end)) = wheel.oldest(rank) else {
+                        prop_assert_eq!(of_rank.count(), 0);
+                        continue;
+                    };
+                    let oldest = of_rank.clone().find(|armed| armed.flow == flow).unwrap();
+                    prop_assert!(oldest.deadline < end || !oldest.is_within, "{oldest:?} not before {end:?}");
                 }
             }
         }
@@ -272,5 +292,22 @@ mod tests {
         let flow = wheel.take_number();
         wheel.arm(Tick(0), flow, Rank::Settled, Tick(100_000_000));
         assert_eq!(wheel.next_due(), Some(Tick(62 << 12)));
+    }
+
+    #[test]
+    fn tmo_a_timer_fires_in_the_tick_of_its_deadline_after_at_most_three_early_ones() {
+        for deadline in [1, 61, 62, 447, 2_236, 55_436, 250_000, 250_001] {
+            let mut wheel = Wheel::new(1);
+            let flow = wheel.take_number();
+            wheel.arm(Tick(7), flow, Rank::Settled, Tick(7 + deadline));
+            let mut early = 0;
+            while let Some(due) = wheel.next_due().filter(|due| due.0 < 7 + deadline) {
+                assert_eq!(wheel.pop_due(due), Some(flow));
+                wheel.arm(due, flow, Rank::Settled, Tick(7 + deadline));
+                early += 1;
+            }
+            assert_eq!(wheel.next_due(), Some(Tick(7 + deadline)));
+            assert!(early <= EARLY_MAX, "{early} for {deadline}");
+        }
     }
 }

@@ -190,13 +190,16 @@ impl<S: Copy + Ord, V: Clone> Fragments<S, V> {
         self.park(now, key, piece, packet).map(|()| Later::Parked)
     }
 
-    /// Condemns a datagram: for a first piece that was refused, and for pieces that do not even parse (FRG-2).
+    /// Condemns a datagram: for a first piece that was refused, and for pieces that do not even parse (FRG-2). Where there
+    /// is no room to remember it, nothing new of the subject is tracked for as long as it would have been remembered.
     pub fn poison(&mut self, now: Instant, subject: S, datagram: Datagram) {
         self.handle_timeout(now);
         let key = Key { subject, datagram };
         if self.tracked.contains_key(&key) || self.make_room(subject).is_ok() {
             self.remove(key);
             self.insert_poisoned(now, key);
+        } else {
+            self.shares.seal(subject, now.saturating_add(self.limits.lifetime));
         }
     }
 
@@ -219,6 +222,7 @@ impl<S: Copy + Ord, V: Clone> Fragments<S, V> {
         while let Some(key) = self.expired(now) {
             self.remove(key);
         }
+        self.shares.unseal(now);
     }
 
     /// Forgets every datagram that `is_gone` says so about; those without a verdict yet are asked about by subject only.

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 
+use wg_proto::Instant;
+
 use super::FragmentLimits;
 
 /// What one subject holds.
@@ -12,17 +14,26 @@ struct Share {
     parked_bytes: usize,
 }
 
+// Our own choice.
+
+/// The most subjects that are sealed one by one. One more seals everybody.
+const SEALED_MAX: usize = 4096;
+
 /// What all subjects hold. Entries of those who hold nothing are gone, so there are at most as many as datagrams and
 /// parked pieces.
 #[derive(Debug)]
 pub(super) struct Shares<S> {
     by_subject: BTreeMap<S, Share>,
     parked_bytes: usize,
+    /// Until when nothing new of a subject is tracked, because a datagram of its could not be condemned for want of room.
+    sealed: BTreeMap<S, Instant>,
+    /// The same for everybody.
+    all_sealed: Option<Instant>,
 }
 
 impl<S: Copy + Ord> Shares<S> {
     pub(super) fn new() -> Shares<S> {
-        Shares { by_subject: BTreeMap::new(), parked_bytes: 0 }
+        Shares { by_subject: BTreeMap::new(), parked_bytes: 0, sealed: BTreeMap::new(), all_sealed: None }
     }
 
     /// Bytes parked for all subjects.
@@ -32,7 +43,25 @@ impl<S: Copy + Ord> Shares<S> {
 
     /// Whether `subject` may have one more datagram tracked.
     pub(super) fn allow_datagram(&self, subject: S, limits: &FragmentLimits) -> bool {
-        self.by_subject.get(&subject).is_none_or(|share| share.datagrams < limits.datagrams_per_subject_max)
+        let is_sealed = self.all_sealed.is_some() || self.sealed.contains_key(&subject);
+        !is_sealed
+            && (self.by_subject.get(&subject))
+                .is_none_or(|share| share.datagrams < limits.datagrams_per_subject_max)
+    }
+
+    /// Tracks nothing new of `subject` until then.
+    pub(super) fn seal(&mut self, subject: S, until: Instant) {
+        if self.sealed.len() < SEALED_MAX || self.sealed.contains_key(&subject) {
+            self.sealed.insert(subject, until);
+        } else {
+            self.all_sealed = Some(until);
+        }
+    }
+
+    /// Lifts the seals whose time is over. Costs nothing where there are none.
+    pub(super) fn unseal(&mut self, now: Instant) {
+        self.sealed.retain(|_, until| *until > now);
+        self.all_sealed = self.all_sealed.filter(|until| *until > now);
     }
 
     /// Whether `subject` may park `bytes` more.

@@ -15,6 +15,7 @@
 //! A run is bounded: queues lose what does not fit, memories forget the oldest, and [`Sim::run_until`] panics after
 //! [`STEPS_MAX`] steps, because then the nodes keep each other busy without end.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -47,6 +48,9 @@ use station::Output;
 
 /// The most steps of one run.
 pub const STEPS_MAX: u32 = 4_000_000;
+
+/// The most datagrams that are recorded; when full, the oldest is forgotten.
+const RECORDED_MAX: usize = 1 << 14;
 
 /// Headers of UDP and IPv4 around a datagram; IPv6 is longer, but the links here count only one kind.
 const OUTER_HEADERS_BYTES: usize = 28;
@@ -83,6 +87,21 @@ pub struct Sim {
     pub datagrams: u64,
     /// Datagrams to an address where nobody is.
     pub astray: u64,
+    /// What stations have sent, oldest first, lost ones included: what somebody on the way could have seen.
+    pub recorded: VecDeque<Recorded>,
+}
+
+/// A datagram between stations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it was sent.
+    pub at: Instant,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Where to.
+    pub to: SocketAddr,
+    /// The datagram.
+    pub bytes: Vec<u8>,
 }
 
 /// Something on its way.
@@ -131,6 +150,7 @@ impl Sim {
             inside: plan.inside,
             datagrams: 0,
             astray: 0,
+            recorded: VecDeque::new(),
         }
     }
 
@@ -376,11 +396,19 @@ impl Sim {
 
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, tos: u8, bytes: &[u8]) {
         self.datagrams += 1;
+        self.record(Recorded { at: self.now, from, to, bytes: bytes.to_vec() });
         let arrivals = self.outside.arrivals(&mut self.random, bytes.len() + OUTER_HEADERS_BYTES);
         for delay in arrivals.into_iter().flatten() {
             let at = self.now.saturating_add(delay);
             self.agenda.push(at, Happening::Datagram { from, to, tos, bytes: bytes.to_vec() });
         }
+    }
+
+    fn record(&mut self, sent: Recorded) {
+        if self.recorded.len() == RECORDED_MAX {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(sent);
     }
 
     /// Sends a packet to its next place in a LAN.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use router_core::sim::{Chain, Host, Sim, StationId, TcpEnd};
+use router_core::sim::{Chain, ConnectionId, Host, Sim, StationId, TcpEnd, names};
 use router_core::{DropReason, Event};
 
 /// Runs a test with each seed; a failure prints which.
@@ -88,4 +88,31 @@ pub(crate) fn reassembled(host: &Host) -> Option<Vec<u8>> {
         whole[4..6].copy_from_slice(&(len as u16 - 40).to_be_bytes());
     }
     Some(whole)
+}
+
+/// The second user is the attacker.
+pub(crate) const ATTACKER: usize = 1;
+
+/// A chain in which the first user has a connection to the device.
+pub(crate) fn at_work() -> (Chain, ConnectionId) {
+    let mut chain = Sim::chain().clients(2).start();
+    let connection = chain.sim.connect(chain.users[0], 41_000, names::ssh(0, true));
+    chain.sim.write(connection, b"before", false);
+    for user in [0, 1] {
+        chain.sim.send_udp(chain.users[user], 5000, names::dns(0, true), b"query");
+    }
+    chain.sim.run_secs(1);
+    (chain, connection)
+}
+
+/// The user's work goes on as if nothing had happened.
+pub(crate) fn assert_undisturbed(mut chain: Chain, connection: ConnectionId) {
+    chain.sim.write(connection, &pattern(20_000), true);
+    chain.sim.send_udp(chain.users[0], 5000, names::dns(0, true), b"query");
+    chain.sim.run_secs(30);
+    let connection = chain.sim.connection(connection);
+    assert_eq!(connection.end(), Some(TcpEnd::Finished));
+    assert_eq!(connection.received.len(), b"before".len() + 20_000);
+    assert_eq!(chain.sim.host(chain.users[0]).datagrams(5000).len(), 2);
+    assert_both(&chain.sim);
 }

@@ -344,3 +344,32 @@ fn looking_ahead_changes_no_verdict() {
         assert_eq!(plain.node.counters(), ahead.node.counters());
     }
 }
+
+#[test]
+fn explain_knows_hop_limits_and_the_next_hops_mtu_before_and_in_a_flow() {
+    use router_core::packet::build::Notice;
+    use router_core::{Explanation, Heard, Ingress};
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let ingress = Ingress::Peer(desk.alice);
+        let (from, to) = (at(net.alice, 5000), at(net.target, 53));
+        let last_hop = wire::with_hop_limit(&udp(&from, &to, b"?"), 1);
+        let too_big = wire::with_dont_fragment(&udp(&from, &to, &[0; 1420]));
+        let notice = |notice| Heard::Notice(notice);
+        for is_in_flow in [false, true] {
+            if is_in_flow {
+                desk.alice_sends(udp(&from, &to, b"?")).forwarded_to(desk.site_side());
+            }
+            for (packet, reason, heard) in [
+                (&last_hop, DropReason::HopLimitReached, notice(Notice::HopLimitExceeded)),
+                (&too_big, DropReason::TooBig, notice(Notice::TooBig { mtu_bytes: 1420 })),
+            ] {
+                let explanation = desk.node.explain(desk.now, ingress, packet);
+                assert_eq!(explanation, Explanation::Refused { reason, heard });
+                let before = desk.dropped(reason);
+                desk.alice_sends(packet.clone()).answered();
+                assert_eq!(desk.dropped(reason) - before, 1, "and so it is");
+            }
+        }
+    }
+}

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use router_core::flow::Phase;
+use router_core::flow::tcp_state::TcpState;
+use router_core::packet::TcpFlags;
 use router_core::rules::SessionId;
 use router_core::sim::wire::{self, PieceRange};
 use router_core::{DropReason, Egress, Verdict};
@@ -193,5 +196,77 @@ fn pieces_of_answers_go_back_as_well() {
         let answer = wire::udp(&ends_of(&sent).reversed(), &[3; 200]);
         let back = pieces(&answer, 77).map(|piece| desk.tun_brings(piece).forwarded_to(desk.alice_side()));
         assert_ends(&reassembled(&back), &at(net.lan, 53), &at(net.alice, 5000));
+    }
+}
+
+/// A TCP segment in three pieces, the first of which holds the header.
+fn segment_in_pieces(packet: &[u8], is_reversed: bool) -> Vec<Vec<u8>> {
+    let len = (packet.len() - wire::header_len(packet)) as u16;
+    let range = |start, end| PieceRange { start, end, is_last: end == len };
+    let ranges = [range(0, 200), range(200, 400), range(400, len)];
+    let mut pieces: Vec<_> = ranges.iter().map(|range| wire::piece(packet, *range, 9)).collect();
+    if is_reversed {
+        pieces.reverse();
+    }
+    pieces
+}
+
+/// Sends the pieces, all of which must pass, at once or when their first has come.
+#[track_caller]
+fn send_all(desk: &mut Desk, pieces: Vec<Vec<u8>>) {
+    let mut passed = 0;
+    let sent = pieces.len();
+    for piece in pieces {
+        let outcome = desk.alice_sends(piece);
+        passed += usize::from(matches!(outcome.verdict, Verdict::Forward(_))) + outcome.own.len();
+    }
+    assert_eq!(passed, sent);
+}
+
+#[test]
+fn tcp_2_all_of_a_fragmented_segment_may_be_acknowledged_and_not_a_byte_more() {
+    for (net, is_reversed) in BOTH.into_iter().flat_map(|net| [(net, false), (net, true)]) {
+        let mut desk = Desk::ready();
+        let (from, to) = (at(net.alice, 5000), at(net.target, 22));
+        let ends = desk.connect(&from, &to);
+        let data = tcp(&from, &to, TcpFlags::ACK, 1001, 5001, &[7; 600]);
+        send_all(&mut desk, segment_in_pieces(&data, is_reversed));
+        let acknowledgment = |number| segment(&ends.reversed(), TcpFlags::ACK, 5001, number, b"");
+        assert_eq!(desk.site_sends(acknowledgment(1602)).dropped(), DropReason::TcpOutsideWindow);
+        desk.site_sends(acknowledgment(1601)).forwarded_to(desk.alice_side());
+        let next = tcp(&from, &to, TcpFlags::ACK, 1601, 5001, b"next");
+        desk.alice_sends(next).forwarded_to(desk.site_side());
+    }
+}
+
+#[test]
+fn tcp_1_a_fragmented_segment_may_finish_a_connection() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let (from, to) = (at(net.alice, 5000), at(net.target, 22));
+        let ends = desk.connect(&from, &to);
+        let fin = TcpFlags::FIN.with(TcpFlags::ACK);
+        let last_words = tcp(&from, &to, fin, 1001, 5001, &[7; 600]);
+        send_all(&mut desk, segment_in_pieces(&last_words, false));
+        desk.site_sends(segment(&ends.reversed(), fin, 5001, 1602, b"")).forwarded_to(desk.alice_side());
+        let last = tcp(&from, &to, TcpFlags::ACK, 1602, 5002, b"");
+        desk.alice_sends(last).forwarded_to(desk.site_side());
+        let phase = desk.node.flows(desk.now).next().unwrap().phase;
+        assert_eq!(phase, Phase::Tcp(TcpState::TimeWait));
+    }
+}
+
+#[test]
+fn p09_pieces_of_a_reset_that_is_not_exact_move_no_numbers() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let (from, to) = (at(net.alice, 5000), at(net.target, 22));
+        let ends = desk.connect(&from, &to);
+        let reset = tcp(&from, &to, TcpFlags::RST, 1500, 0, &[7; 600]);
+        send_all(&mut desk, segment_in_pieces(&reset, false));
+        let beyond = segment(&ends.reversed(), TcpFlags::ACK, 5001, 1700, b"");
+        assert_eq!(desk.site_sends(beyond).dropped(), DropReason::TcpOutsideWindow);
+        let data = tcp(&from, &to, TcpFlags::ACK, 1001, 5001, b"still here");
+        desk.alice_sends(data).forwarded_to(desk.site_side());
     }
 }

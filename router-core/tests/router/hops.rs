@@ -141,3 +141,44 @@ fn a_destination_that_leads_nowhere_is_unreachable() {
         }
     }
 }
+
+fn contains(packet: &[u8], address: &str) -> bool {
+    let needle: Vec<u8> = match ip(address) {
+        std::net::IpAddr::V4(address) => address.octets().to_vec(),
+        std::net::IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    packet.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn p06_errors_of_our_own_share_one_limit_and_name_no_address_from_inside() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let to = |address, port| udp(&at(net.alice, 5000), &at(address, port), b"?");
+        let open = to(net.target, 53);
+        desk.alice_sends(open.clone()).forwarded_to(desk.site_side());
+        let provocations = [
+            wire::with_hop_limit(&open, 1),
+            wire::with_hop_limit(&to(net.machine, 9), 1),
+            wire::with_dont_fragment(&udp(&at(net.alice, 5000), &at(net.target, 53), &[0; 1450])),
+            to(net.target, 54),
+            to(net.elsewhere, 53),
+            tcp(&at(net.alice, 5000), &at(net.target, 22), TcpFlags::ACK, 1, 1, b""),
+        ];
+        let mut answers = Vec::new();
+        for _ in 0..100 {
+            for packet in &provocations {
+                answers.extend(desk.alice_sends(packet.clone()).own);
+            }
+        }
+        assert_eq!(answers.len(), 50, "GEN-1: one burst, whatever the reason");
+        assert_eq!(desk.node.counters().answers_withheld, 550);
+        for (egress, answer) in answers {
+            assert_eq!(egress, desk.alice_side());
+            assert_eq!(addresses_of(&answer), wire::addresses(ip(net.router), ip(net.alice)));
+            for inside in [net.connector, net.egress, net.lan, net.bob] {
+                assert!(!contains(&answer, inside), "{inside} in {answer:02x?}");
+            }
+        }
+    }
+}

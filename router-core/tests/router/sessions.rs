@@ -139,6 +139,51 @@ fn flt_7_closing_one_of_many_is_worked_off_in_pieces() {
 }
 
 #[test]
+fn map_6_ports_of_a_closed_session_are_given_back_once_and_without_waiting_for_its_packets() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let site = desk.site_side();
+        let question = udp(&at(net.alice, 5000), &at(net.target, 53), b"?");
+        let seen = desk.alice_sends(question.clone()).forwarded_to(site);
+        assert_eq!(ends_of(&seen).ports.source, 5000);
+        desk.node.close_session(desk.now, session_of(net));
+        let bobs_port = |desk: &mut Desk, to_port| {
+            desk.wait(Duration::from_secs(122));
+            let seen = desk.bob_sends(udp(&at(net.bob, 5000), &at(net.machine, to_port), b"?"));
+            ends_of(&seen.forwarded_to(site)).ports.source
+        };
+        assert_eq!(bobs_port(&mut desk, 9), 5000, "held for two minutes, then free");
+        assert_eq!(desk.node.flows_used().0, 2, "the flow is still there to be answered");
+        assert_prohibited(&desk.alice_sends(question).answered());
+        assert_eq!(desk.node.flows_used().0, 1);
+        assert_ne!(bobs_port(&mut desk, 10), 5000, "it is not given back again with the flow");
+    }
+}
+
+#[test]
+fn flt_7_ports_of_many_closed_flows_are_given_back_in_bounded_steps() {
+    let mut desk = Desk::ready();
+    let caps = Caps { new_flows_per_sec: 1_000_000, ..Caps::default() };
+    let allowed = vec![destination("10.66.0.0/16", None)];
+    let rule = Rule { caps, ..rule(99, desk.alice, V4.alice, allowed) };
+    let rule = Rule { snat: router_core::nat::Snat::Pool(LAN_POOL), ..rule };
+    desk.node.open_session(desk.now, &rule).unwrap();
+    let flows = 2500;
+    for port in 1..=flows {
+        desk.alice_sends(udp(&at(V4.alice, 1024 + port), &at(V4.elsewhere, 53), b"?"))
+            .forwarded_to(Egress::Tun);
+    }
+    desk.node.close_session(desk.now, SessionId(99));
+    let mut steps = 0;
+    while desk.node.poll_timeout().is_some_and(|(at, _)| at <= desk.now) && steps < 100 {
+        desk.node.handle_timeout(desk.now);
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "1024 flows a step");
+    assert_eq!((desk.node.flows_used().0, desk.own_packets()), (flows.into(), vec![]));
+}
+
+#[test]
 fn flt_8_a_lapsed_lease_is_a_closed_session_compared_with_each_packet() {
     for net in BOTH {
         let mut desk = Desk::new();

@@ -58,6 +58,12 @@ impl TcpTrack {
         }
     }
 
+    /// Counts what the later pieces of a fragmented segment brought, whose first piece passed the check.
+    pub(in crate::flow) fn note_later_piece(&mut self, direction: Direction, end: u32) {
+        let s = direction.index();
+        self.end[s] = later(self.end[s], end);
+    }
+
     /// Whether a reset names the exact next sequence number, as far as the middle can know it. RFC 5961 §3.
     pub(super) fn is_exact(&self, direction: Direction, seq: u32) -> bool {
         let (s, r) = (direction.index(), direction.reversed().index());

@@ -227,3 +227,23 @@ fn flt7_a_closed_sessions_datagrams_are_forgotten() {
     fragments.forget(|subject, _| *subject == BOB);
     assert_eq!(fragments.datagrams_used(), 2);
 }
+
+#[test]
+fn p04_a_datagram_that_cannot_be_condemned_for_want_of_room_does_not_pass_either() {
+    let mut fragments = tight(|limits| limits.datagrams_per_subject_max = 1);
+    assert_eq!(fragments.first(at(0), ALICE, piece(1, 0, 8, true), 'v'), Ok(()));
+    fragments.poison(at(1), ALICE, piece(7, 0, 8, true).datagram);
+    // There is room again, but nobody knows any more which datagram was condemned.
+    assert_eq!(fragments.later(at(2), ALICE, piece(1, 8, 8, false), b"end"), Ok(Later::Follow('v')));
+    assert_eq!(fragments.datagrams_used(), 0);
+    for id in [7, 8] {
+        let refused = Err(Refused::TooManyDatagrams);
+        assert_eq!(fragments.first(at(3), ALICE, piece(id, 0, 8, true), 'v'), refused);
+        assert_eq!(
+            fragments.later(at(3), ALICE, piece(id, 8, 8, false), b"end"),
+            refused.map(|()| Later::Parked)
+        );
+    }
+    assert_eq!(fragments.first(at(3), BOB, piece(7, 0, 8, true), 'v'), Ok(()), "others do not notice");
+    assert_eq!(fragments.first(at(16), ALICE, piece(7, 0, 8, true), 'v'), Ok(()), "no longer than it takes");
+}

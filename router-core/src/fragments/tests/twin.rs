@@ -33,11 +33,14 @@ struct Slow {
 struct Twin {
     datagrams: Vec<Slow>,
     released: Vec<(u8, u32, Vec<u8>)>,
+    /// Nothing new of these until then.
+    sealed: Vec<(u8, Instant)>,
 }
 
 impl Twin {
     fn expire(&mut self, now: Instant) {
         self.datagrams.retain(|slow| slow.deadline > now);
+        self.sealed.retain(|(_, until)| *until > now);
     }
 
     fn find(&self, subject: u8, id: u32) -> Option<usize> {
@@ -54,7 +57,8 @@ impl Twin {
 
     fn has_room(&self, subject: u8) -> bool {
         let mine = self.datagrams.iter().filter(|slow| slow.subject == subject).count();
-        self.datagrams.len() < LIMITS.datagrams_max && mine < LIMITS.datagrams_per_subject_max
+        let is_sealed = self.sealed.iter().any(|(of, _)| *of == subject);
+        !is_sealed && self.datagrams.len() < LIMITS.datagrams_max && mine < LIMITS.datagrams_per_subject_max
     }
 
     fn displace_if_full(&mut self) {
@@ -175,6 +179,7 @@ impl Twin {
             None => {
                 self.displace_if_full();
                 if !self.has_room(subject) {
+                    self.sealed.push((subject, now.saturating_add(LIMITS.lifetime)));
                     return;
                 }
                 self.track(now, subject, piece)
@@ -216,7 +221,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         20 => piece.prop_map(|(subject, id, words, len, last)| Op::Piece {
             subject, id, offset: words * 8, len: len * 8, last
         }),
-        1 => (0u8..3, 0u32..3).prop_map(|(subject, id)| Op::Poison { subject, id }),
+        2 => (0u8..3, 0u32..6).prop_map(|(subject, id)| Op::Poison { subject, id }),
         4 => Just(Op::Pop),
         1 => (0u8..3).prop_map(|subject| Op::Forget { subject }),
         4 => (0u64..9).prop_map(|secs| Op::Advance { secs }),
