@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use router_core::packet::{Protocol, TcpFlags};
+use router_core::Ingress;
+use router_core::packet::{Ends, Protocol, TcpFlags};
 use router_core::rules::Rule;
 use router_core::sim::wire::{self, PieceRange, Segment};
 use router_core::sim::{Chain, HostId, Sim, is_of, names};
@@ -71,6 +72,15 @@ enum Op {
         ports: (u16, u16),
         is_error: bool,
     },
+    /// A connector sends into its tunnel what it likes. The router's twin knows whose conversation it may be part of.
+    Lie {
+        connector: u8,
+        is_v4: bool,
+        from: u8,
+        to: u8,
+        ports: (u16, u16),
+        kind: Lie,
+    },
     /// A session ends, begins again, gets a lease.
     Close {
         who: u8,
@@ -110,6 +120,16 @@ enum Place {
     Network,
     /// No rule has this one.
     Nowhere,
+}
+
+/// What a connector sends that was taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    Datagram,
+    LastPiece,
+    Segment(u8, u32),
+    Pong,
+    Error,
 }
 
 /// What the model knows of a session at the router.
@@ -192,6 +212,14 @@ impl World {
             }
             Op::Device { connector, is_v4, to, ports, is_error } => {
                 self.device_sends(connector, is_v4, to, ports, is_error);
+            }
+            Op::Lie { connector, is_v4, from, to, ports, kind } => {
+                let addresses = (liars(connector, is_v4, from), deceived(is_v4, to));
+                let ends =
+                    wire::ends(SocketAddr::new(addresses.0, ports.0), SocketAddr::new(addresses.1, ports.1));
+                let sim = &mut self.chain.sim;
+                let liar = sim.peer(self.chain.router, self.chain.connectors[usize::from(connector)]);
+                sim.inject_inner(self.chain.router, Ingress::Peer(liar), kind.packet(&ends, is_v4));
             }
             Op::Close { who, connector, is_v4 } => {
                 let number = self.number_of(who, connector, is_v4);
@@ -339,6 +367,47 @@ impl World {
     }
 }
 
+/// Where a connector claims to be: at its own places, at the other's, at a client.
+fn liars(connector: u8, is_v4: bool, from: u8) -> IpAddr {
+    match from {
+        0 => names::overlay(2 + connector, is_v4),
+        1 => names::between(connector, if is_v4 { 10 } else { 0x10 }, is_v4),
+        2 => names::overlay(3 - connector, is_v4),
+        _ => names::client(0, is_v4),
+    }
+}
+
+/// Whom it speaks to.
+fn deceived(is_v4: bool, to: u8) -> IpAddr {
+    match to {
+        0 | 1 => names::overlay(1, is_v4),
+        2 => names::client(1, is_v4),
+        _ => names::target(0, is_v4),
+    }
+}
+
+impl Lie {
+    fn packet(self, ends: &Ends, is_v4: bool) -> Vec<u8> {
+        match self {
+            Lie::Datagram => wire::udp(ends, b"a lie"),
+            Lie::LastPiece => {
+                let range = PieceRange { start: 400, end: 800, is_last: true };
+                wire::piece(&wire::udp(ends, &common::pattern(792)), range, 1)
+            }
+            Lie::Segment(flags, sequence) => {
+                let flags = TcpFlags(flags);
+                let header = Segment { flags, sequence, acknowledgment: 0, window: 100, mss: None };
+                wire::tcp(ends, &header, b"")
+            }
+            Lie::Pong => wire::pong(&ends.addresses, ends.ports.destination, 1, b"a lie"),
+            Lie::Error => {
+                let (kind, code) = if is_v4 { (3, 3) } else { (1, 4) };
+                wire::icmp(&ends.addresses, kind, code, [0; 4], &wire::udp(&ends.reversed(), b"made up"))
+            }
+        }
+    }
+}
+
 /// The packet, or that many pieces of it, the last one first.
 fn in_pieces(packet: &[u8], pieces: u8, id: u16) -> Vec<Vec<u8>> {
     if pieces < 2 {
@@ -359,6 +428,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let session = (who, connector, is_v4);
     let port = prop_oneof![5000..5003_u16, Just(1023)];
     let lease = prop::option::weighted(0.7, 300..2000_u16);
+    let lie = prop_oneof![
+        Just(Lie::Datagram),
+        Just(Lie::LastPiece),
+        (0..64_u8, any::<u32>()).prop_map(|(flags, sequence)| Lie::Segment(flags, sequence)),
+        Just(Lie::Pong),
+        Just(Lie::Error),
+    ];
+    let lie_from = prop_oneof![Just(40_000_u16), Just(40_001), Just(53)];
+    let lie_to = prop_oneof![5000..5003_u16, 6000..6003_u16, 0..3_u16];
     let op = prop_oneof![
         8 => (session.clone(), place, port.clone(), prop_oneof![2 => Just(0), 1 => 2..5_u8]).prop_map(
             |((who, connector, is_v4), place, port, pieces)| Op::Ask { who, connector, is_v4, place, port, pieces }
@@ -377,6 +455,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         ),
         3 => (0..CONNECTORS, any::<bool>(), 0..5_u8, (Just(53_u16), port), any::<bool>()).prop_map(
             |(connector, is_v4, to, ports, is_error)| Op::Device { connector, is_v4, to, ports, is_error }
+        ),
+        3 => (0..CONNECTORS, any::<bool>(), 0..4_u8, 0..4_u8, (lie_from, lie_to), lie).prop_map(
+            |(connector, is_v4, from, to, ports, kind)| Op::Lie { connector, is_v4, from, to, ports, kind }
         ),
         2 => session.clone().prop_map(|(who, connector, is_v4)| Op::Close { who, connector, is_v4 }),
         2 => (session.clone(), lease.clone()).prop_map(

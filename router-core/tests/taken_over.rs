@@ -221,6 +221,10 @@ fn p15_answers_that_come_after_a_session_has_ended_go_nowhere() {
         let heard = site.heard();
         let (own, router) = (names::overlay(2 + LIAR, is_v4), names::overlay(1, is_v4));
         let ends = wire::ends(at(own, 40_001), at(router, 5009));
+        // The error first: any other packet makes the router forget the flow.
+        let quote = wire::udp(&ends.reversed(), b"query");
+        let (kind, code) = if is_v4 { (3, 3) } else { (1, 4) };
+        site.lie_in_vain(wire::icmp(&ends.addresses, kind, code, [0; 4], &quote));
         let answer = wire::udp(&ends, &pattern(792));
         for range in [(400, 800, true), (0, 400, false)] {
             let range = PieceRange { start: range.0, end: range.1, is_last: range.2 };
@@ -228,9 +232,6 @@ fn p15_answers_that_come_after_a_session_has_ended_go_nowhere() {
             assert!(!matches!(verdict, Verdict::Forward(_)));
         }
         site.lie_in_vain(answer);
-        let quote = wire::udp(&ends.reversed(), b"query");
-        let (kind, code) = if is_v4 { (3, 3) } else { (1, 4) };
-        site.lie_in_vain(wire::icmp(&ends.addresses, kind, code, [0; 4], &quote));
         site.chain.sim.run_secs(20);
         assert_eq!(site.heard(), heard);
         let rule = site.chain.router_rules(&Chain::shape()).rules;

@@ -36,7 +36,7 @@ pub mod wire;
 pub use host::{Arrival, Connection, HeardError, Host, TcpEnd, TcpService, TcpStage, is_of};
 pub use lan::{Hop, Lan};
 pub use link::Link;
-pub use plan::{Chain, ChainShape, Pair, PairShape, Plan, names};
+pub use plan::{Chain, ChainShape, Gateway, GatewaySession, GatewayShape, Pair, PairShape, Plan, names};
 pub use random::Random;
 pub use station::{Passage, Refused, Station};
 pub use twin::Twin;
@@ -135,6 +135,11 @@ impl Sim {
     /// Clients, a router, connectors and devices.
     pub fn chain() -> Plan<ChainShape> {
         Plan::new(ChainShape::new())
+    }
+
+    /// A router with a TUN: a client's servers are behind it, and another gateway's clients.
+    pub fn gateway() -> Plan<GatewayShape> {
+        Plan::new(GatewayShape)
     }
 
     fn new<S>(plan: &Plan<S>) -> Sim {

@@ -7,8 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use router_core::sim::{Chain, ConnectionId, Host, Sim, StationId, TcpEnd, names};
 use router_core::{DropReason, Event};
 
-/// Runs a test with each seed; a failure prints which.
+/// Runs a test with each seed; a failure prints which. `SIM_SEEDS` asks for more.
 pub(crate) fn for_seeds(count: u64, test: impl Fn(u64)) {
+    let more = std::env::var("SIM_SEEDS").ok().and_then(|count| count.parse().ok());
+    let count = more.unwrap_or(count);
     for seed in 1..=count {
         let outcome = catch_unwind(AssertUnwindSafe(|| test(seed)));
         outcome.unwrap_or_else(|panic| {

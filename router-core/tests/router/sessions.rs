@@ -57,10 +57,11 @@ fn p15_after_closing_no_packet_passes_in_either_direction() {
         let asked = desk.alice_sends(udp(&at(net.alice, 5000), &at(net.target, 53), b"?")).forwarded_to(site);
         desk.alice_sends(tcp(&at(net.alice, 5001), &to, TcpFlags::SYN, 1, 0, b"")).forwarded_to(site);
         desk.node.close_session(desk.now, session_of(net));
+        // The error first: any other packet makes the router forget the flow.
         let answers = [
+            port_unreachable(net.connector, &asked),
             segment(&ends.reversed(), TcpFlags::ACK, 5001, 1001, b"data"),
             wire::udp(&ends_of(&asked).reversed(), b"!"),
-            port_unreachable(net.connector, &asked),
         ];
         let forwarded = desk.node.counters().forwarded_packets;
         for packet in answers {

@@ -138,10 +138,10 @@ pub mod names {
 const SSH_AT: u16 = 40_000;
 const DNS_AT: u16 = 40_001;
 /// Last byte of a connector's egress addresses.
-const EGRESS_LAST: u8 = 200;
+pub(super) const EGRESS_LAST: u8 = 200;
 /// Unless the plan says otherwise.
 const KEEPALIVE_SECS: u16 = 25;
-const POOL: PoolId = PoolId(1);
+pub(super) const POOL: PoolId = PoolId(1);
 
 impl ChainShape {
     pub(in crate::sim) fn new() -> ChainShape {
@@ -371,7 +371,7 @@ fn range(address: impl Fn(u8) -> IpAddr) -> IpRange {
     IpRange::new(address(0), address(255)).expect("both ends are of one version, in order")
 }
 
-fn pool(addresses: &[IpAddr]) -> SnatPool {
+pub(super) fn pool(addresses: &[IpAddr]) -> SnatPool {
     SnatPool { id: POOL, addresses: addresses.to_vec(), mapping: Mapping::PerDestination }
 }
 
@@ -387,12 +387,12 @@ fn device(sim: &mut Sim, station: StationId) -> HostId {
     device
 }
 
-fn both(address: impl Fn(bool) -> IpAddr) -> [IpAddr; 2] {
+pub(super) fn both(address: impl Fn(bool) -> IpAddr) -> [IpAddr; 2] {
     [true, false].map(address)
 }
 
 /// All addresses of both versions.
-fn everything() -> [IpNet; 2] {
+pub(super) fn everything() -> [IpNet; 2] {
     let zero = |address: IpAddr| IpNet::new(address, 0).expect("no bits fit any address");
     [zero(Ipv4Addr::UNSPECIFIED.into()), zero(Ipv6Addr::UNSPECIFIED.into())]
 }

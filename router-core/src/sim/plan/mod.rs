@@ -11,9 +11,11 @@ use super::{Link, Sim, StationId};
 use crate::{Node, NodeConfig};
 
 mod chain;
+mod gateway;
 mod pair;
 
 pub use chain::{Chain, ChainShape, names};
+pub use gateway::{Gateway, GatewaySession, GatewayShape};
 pub use pair::{Pair, PairShape};
 
 /// A simulation to be: conditions first, then `start`.

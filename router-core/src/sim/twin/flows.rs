@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use wg_proto::Instant;
 
+use super::talk::Talk;
 use crate::packet::{Addresses, Datagram, Ends, Protocol};
 use crate::{Egress, Ingress};
 
@@ -26,6 +27,8 @@ pub(super) struct TwinFlow {
     pub(super) egress: Egress,
     pub(super) generation: u64,
     pub(super) last_seen: Instant,
+    /// `None`: not TCP, or not to be judged.
+    pub(super) talk: Option<Talk>,
 }
 
 /// The first piece of a datagram that was forwarded.
@@ -55,6 +58,13 @@ pub(super) struct Way {
     pub(super) flow: usize,
 }
 
+impl Way {
+    /// Which end of a TCP conversation sends this way.
+    pub(super) fn from(&self) -> usize {
+        usize::from(!self.is_original)
+    }
+}
+
 impl Memory {
     /// Ways that conversations give a packet.
     pub(super) fn ways(&self, now: Instant, ingress: Ingress, protocol: Protocol, ends: &Ends) -> Vec<Way> {
@@ -80,6 +90,10 @@ impl Memory {
 
     pub(super) fn seen(&mut self, now: Instant, flow: usize) {
         self.flows[flow].last_seen = now;
+    }
+
+    pub(super) fn talk_mut(&mut self, flow: usize) -> &mut Option<Talk> {
+        &mut self.flows[flow].talk
     }
 
     /// Remembers a new conversation, in the place of older ones with the same opening packet or the same answers. Says

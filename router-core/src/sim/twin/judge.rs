@@ -7,6 +7,7 @@ use wg_proto::{Device, Instant};
 use super::super::station::Passage;
 use super::super::wire;
 use super::flows::{TwinFirst, TwinFlow, Way, leaves, side};
+use super::talk::Talk;
 use super::{Opening, Twin, owner};
 use crate::packet::{Echo, Ends, IcmpError, PacketMut, Ports, Protocol, TcpFlags, Transport};
 use crate::{Forward, Ingress, Verdict};
@@ -109,6 +110,9 @@ impl Twin {
         let Some(after) = see(&passage.after) else { return Opinion::Wrong("does not parse any more") };
         let known = ways.iter().find(|way| way.after == after.ends && way.egress == forward.egress);
         let generation = if let Some(way) = known {
+            if let Some(why) = self.hear(way, packet) {
+                return Opinion::Wrong(why);
+            }
             self.memory.seen(passage.at, way.flow);
             way.generation
         } else {
@@ -136,6 +140,23 @@ impl Twin {
         Opinion::Right
     }
 
+    /// Takes a TCP segment that was forwarded. Says what is wrong with that.
+    fn hear(&mut self, way: &Way, packet: &Seen) -> Option<&'static str> {
+        let Transport::Tcp(segment) = packet.transport else { return None };
+        let talk = self.memory.talk_mut(way.flow);
+        let known = talk.take()?;
+        let wrong = known.forbids(way.from(), &segment);
+        *talk = known.after(way.from(), &segment).filter(|_| packet.piece.is_none());
+        wrong
+    }
+
+    /// Whether a TCP segment that was refused is the next one in its window.
+    fn is_demanded(&self, way: &Way, packet: &Seen) -> bool {
+        let Transport::Tcp(segment) = packet.transport else { return false };
+        let talk = self.memory.flows()[way.flow].talk;
+        way.surely_known && talk.is_some_and(|talk| talk.demands(way.from(), &segment))
+    }
+
     fn add_flow(
         &mut self,
         passage: &Passage,
@@ -152,6 +173,7 @@ impl Twin {
             egress: forward.egress,
             generation,
             last_seen: passage.at,
+            talk: packet.talk(),
         };
         let now = passage.at;
         let alive: alloc::collections::BTreeSet<u64> =
@@ -160,7 +182,7 @@ impl Twin {
         self.memory.add(flow, is_alive)
     }
 
-    /// Whether what was refused had to pass. TCP within a conversation is a matter of windows.
+    /// Whether what was refused had to pass.
     fn refused(&self, packet: &Seen, ways: &[Way], openings: &[Opening]) -> Opinion {
         let is_simple = packet.piece.is_none() && packet.hop_limit > 1 && packet.len <= self.least_mtu();
         if !is_simple {
@@ -169,6 +191,9 @@ impl Twin {
         let is_tcp = packet.protocol == Protocol::TCP;
         match (ways.iter().any(|way| way.surely_known), openings.is_empty()) {
             (true, _) if !is_tcp => Opinion::MustPass("its conversation is alive"),
+            (true, _) if ways.iter().any(|way| self.is_demanded(way, packet)) => {
+                Opinion::MustPass("it is the next segment in its window")
+            }
             (false, false) if ways.is_empty() => Opinion::MustPass("a rule allows it"),
             (true, _) | (false, false) => Opinion::None,
             (false, true) => Opinion::Right,
@@ -257,6 +282,14 @@ impl Twin {
         if !is_answer && !is_released && !is_notice && self.wrongly_forwarded.len() < super::WRONG_MAX {
             self.wrongly_forwarded.push(alloc::format!("made up, at {now:?}: {packet:02x?}"));
         }
+    }
+}
+
+impl Seen {
+    /// The TCP conversation that it opens, if it is to be judged.
+    fn talk(&self) -> Option<Talk> {
+        let Transport::Tcp(syn) = self.transport else { return None };
+        Talk::opened_by(&syn).filter(|_| self.piece.is_none())
     }
 }
 

@@ -3,7 +3,7 @@
 //! forwarded and must not be (safety), and what was refused and must pass (liveness).
 //!
 //! Where the node has a choice (which external port, which of several rules) any choice is right. What depends on how
-//! full the node is, or on TCP windows, is not judged; other tests look at that.
+//! full the node is is not judged; other tests look at that. TCP windows are, as long as they are plain.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +19,7 @@ use crate::{Egress, Ingress, NodeConfig, Verdict};
 
 mod flows;
 mod judge;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod translate;

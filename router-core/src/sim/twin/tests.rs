@@ -1,7 +1,7 @@
 //! The twin is not blind: verdicts that were right are changed, and it must notice each change.
 
 use crate::nat::PoolId;
-use crate::packet::PacketMut;
+use crate::packet::{PacketMut, TcpFlags, Transport};
 use crate::sim::station::{Passage, Station};
 use crate::sim::{Chain, Sim, names, wire};
 use crate::{DropReason, Egress, Forward, Ingress, Verdict};
@@ -123,4 +123,77 @@ fn notices_what_passes_after_a_session_has_ended() {
     for passage in &both {
         assert!(is_wrong(&mut chain, &Passage { at: lapsed, ..passage.clone() }));
     }
+}
+
+/// A chain that has carried a connection's handshake and data, and what its router said about the data segment.
+fn chain_with_tcp() -> (Chain, Passage) {
+    let mut chain = Sim::chain().start();
+    let connection = chain.sim.connect(chain.users[0], 41_000, names::ssh(0, true));
+    chain.sim.run_secs(1);
+    chain.sim.write(connection, b"data", false);
+    chain.sim.run_secs(1);
+    // The first to carry it came from the client; the other one is the echo.
+    let carries_data = |passage: &&Passage| passage.before.windows(4).any(|bytes| bytes == b"data");
+    let data = chain.sim.station(chain.router).passages.iter().find(carries_data).cloned();
+    (chain, data.expect("the data was forwarded"))
+}
+
+/// The segment with other numbers and flags, whose checksums are right, and nothing behind its header.
+fn with_numbers(passage: &Passage, flags: TcpFlags, further: u32, acknowledges_more: u32) -> Passage {
+    let changed = |packet: &[u8]| {
+        let mut bytes = packet.to_vec();
+        let parsed = PacketMut::parse(&mut bytes).unwrap();
+        let Transport::Tcp(tcp) = parsed.transport() else { panic!("it is TCP") };
+        let header = wire::Segment {
+            flags,
+            sequence: tcp.sequence.wrapping_add(u32::from(tcp.payload_len)).wrapping_add(further),
+            acknowledgment: tcp.acknowledgment.wrapping_add(acknowledges_more),
+            window: tcp.window,
+            mss: None,
+        };
+        wire::with_hop_limit(&wire::tcp(&parsed.ends(), &header, b""), parsed.hop_limit())
+    };
+    let mut changed =
+        Passage { before: changed(&passage.before), after: changed(&passage.after), ..passage.clone() };
+    if let Verdict::Forward(forward) = passage.verdict {
+        changed.verdict = Verdict::Forward(Forward { len: changed.after.len(), ..forward });
+    }
+    changed
+}
+
+#[test]
+fn notices_segments_beyond_their_window_and_acknowledgements_of_what_was_not_sent() {
+    for (flags, further, acknowledges_more, is_right) in [
+        (TcpFlags::ACK, 0, 0, true),
+        (TcpFlags::ACK, 65_000, 0, true),
+        (TcpFlags::ACK, 66_000, 0, false),
+        (TcpFlags::ACK, 0, 1000, false),
+        (TcpFlags::RST, 66_000, 0, false),
+        (TcpFlags::FIN.with(TcpFlags::ACK), 0x7000_0000, 0, false),
+    ] {
+        let (mut chain, data) = chain_with_tcp();
+        // The echo has been acknowledged; all numbers count from the data on.
+        let forwarded = with_numbers(&data, flags, further, acknowledges_more);
+        let opinion = opinion(&mut chain, &forwarded);
+        assert_eq!(
+            opinion == Opinion::Right,
+            is_right,
+            "{flags:?} {further} {acknowledges_more}: {opinion:?}"
+        );
+    }
+}
+
+#[test]
+fn notices_that_the_next_segment_was_refused_also_after_a_reset_that_was_not_exact() {
+    let (mut chain, data) = chain_with_tcp();
+    let refused =
+        |passage: Passage| Passage { verdict: Verdict::Drop(DropReason::TcpOutsideWindow), ..passage };
+    let next = refused(with_numbers(&data, TcpFlags::ACK, 0, 4));
+    assert!(matches!(opinion(&mut chain, &next), Opinion::MustPass(_)));
+    let blind = with_numbers(&data, TcpFlags::RST, 9, 0);
+    assert_eq!(opinion(&mut chain, &blind), Opinion::Right);
+    assert!(matches!(opinion(&mut chain, &next), Opinion::MustPass(_)), "P9");
+    let exact = with_numbers(&data, TcpFlags::RST, 0, 0);
+    assert_eq!(opinion(&mut chain, &exact), Opinion::Right);
+    assert_eq!(opinion(&mut chain, &next), Opinion::None);
 }
