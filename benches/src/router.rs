@@ -1,5 +1,9 @@
 //! A router with many clients, sessions and flows, and the packets for it.
 
+mod scenario;
+
+pub use scenario::{Pauses, Scenario, Work, sessions};
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -21,6 +25,8 @@ pub const PACKET_BYTES: usize = 64;
 
 /// Packets in a batch.
 pub const BATCH: usize = 32;
+/// Packets in memory, as a ring of received ones: few enough to stay in the caches.
+pub const RING: usize = 256;
 
 /// How large a router.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,7 +41,7 @@ pub struct Shape {
     pub addresses: u8,
 }
 
-/// A router and a packet to hand it.
+/// A router, and packets for it in memory.
 pub struct Bench {
     /// The router.
     pub node: Node,
@@ -44,9 +50,31 @@ pub struct Bench {
     shape: Shape,
     peers: Vec<PeerIndex>,
     ports: Vec<u16>,
-    template: Vec<u8>,
-    packet: [u8; PACKET_BYTES],
-    batch: [[u8; PACKET_BYTES]; BATCH],
+    template: Packet,
+    ring: Box<[(Ingress, Packet)]>,
+}
+
+/// A packet in memory.
+type Packet = [u8; PACKET_BYTES];
+
+/// Which packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Heading {
+    /// Whose.
+    pub client: u32,
+    /// To which of the session's destinations; ten and above are none.
+    pub destination: u32,
+    /// From which port.
+    pub port: u16,
+}
+
+/// How packets are handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// One by one, nothing known about the next.
+    Single,
+    /// Looked ahead for, [`BATCH`] at a time.
+    Batch,
 }
 
 impl Bench {
@@ -63,57 +91,66 @@ impl Bench {
         let now = Instant::from_nanos(1 << 40);
         let mut node = Node::new(config, [7; 32]);
         let peers = add_peers(&mut node, now, shape);
-        let template = template();
-        let packet = template[..].try_into().expect("as long as a packet");
+        let template: Packet = template()[..].try_into().expect("as long as a packet");
+        let ring = vec![(Ingress::Peer(peers[0]), template); RING].into();
         let ports = vec![0; shape.clients as usize];
-        let mut bench =
-            Bench { node, now, shape, peers, ports, template, packet, batch: [[0; PACKET_BYTES]; BATCH] };
-        let pool = SnatPool {
-            id: PoolId(1),
-            addresses: (0..shape.addresses).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
-            mapping: Mapping::PerDestination,
-        };
+        let mut bench = Bench { node, now, shape, peers, ports, template, ring };
         let rules = (0..shape.clients).map(|client| bench.rule(client)).collect();
-        bench.node.apply(now, &RuleSnapshot { pools: vec![pool], rules }).expect("the rules are right");
+        bench
+            .node
+            .apply(now, &RuleSnapshot { pools: vec![pool(shape)], rules })
+            .expect("the rules are right");
         bench
     }
 
-    /// Hands in a packet of flow `number`.
-    pub fn send(&mut self, number: u32) -> Verdict {
-        self.hand_in(number / 1024, 5, 1024 + (number % 1024) as u16)
+    /// Which packet belongs to established flow `number`.
+    pub fn of_flow(number: u32) -> Heading {
+        Heading { client: number / 1024, destination: 5, port: 1024 + (number % 1024) as u16 }
     }
 
-    /// Hands in a batch of packets of these flows, looked ahead for.
-    pub fn send_batch(&mut self, numbers: &[u32; BATCH]) {
-        for (packet, number) in self.batch.iter_mut().zip(numbers) {
-            packet.copy_from_slice(&self.template);
-            address(packet, number / 1024, 5, 1024 + (number % 1024) as u16);
-        }
-        self.node.look_ahead(self.batch.iter().map(|packet| &packet[..]));
-        for (packet, number) in self.batch.iter_mut().zip(numbers) {
-            let client = number / 1024;
-            let peer = self.peers[if self.shape.one_peer { 0 } else { client as usize }];
-            let verdict = self.node.handle_packet(self.now, Ingress::Peer(peer), packet, Offload::None);
-            assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-        }
-    }
-
-    /// Hands in the first packet of some flow: which client's and to which destination, `number` says.
-    pub fn open(&mut self, number: u32) -> Verdict {
+    /// Which packet opens some new flow: whose and to which destination, `number` says. Ports are those that a host takes,
+    /// spread over its range (RFC 6056).
+    pub fn of_new_flow(&mut self, number: u32) -> Heading {
         let client = number / DESTINATIONS;
-        let port = &mut self.ports[client as usize];
-        *port += 1;
-        let port = 1024 + *port;
-        let verdict = self.hand_in(client, number % DESTINATIONS, port);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-        verdict
+        let opened = &mut self.ports[client as usize];
+        *opened += 1;
+        let spread = (client ^ u32::from(*opened) << 17).wrapping_mul(0x9e37_79b1) >> 17;
+        Heading { client, destination: number % DESTINATIONS, port: 1 << 15 | spread as u16 }
     }
 
-    /// Hands in a packet that no rule allows.
-    pub fn refuse(&mut self, number: u32) -> Verdict {
-        let verdict = self.hand_in(number / DESTINATIONS, 77, 1024);
-        assert!(matches!(verdict, Verdict::Drop(_)), "{verdict:?}");
-        verdict
+    /// Puts packets into memory, at most [`RING`]. Returns how many.
+    pub fn lay_out(&mut self, headings: impl Iterator<Item = Heading>) -> usize {
+        let mut used = 0;
+        for (heading, (ingress, packet)) in headings.zip(self.ring.iter_mut()) {
+            let peer = if self.shape.one_peer { 0 } else { heading.client as usize };
+            *ingress = Ingress::Peer(self.peers[peer]);
+            packet.copy_from_slice(&self.template);
+            address(packet, heading);
+            used += 1;
+        }
+        used
+    }
+
+    /// Hands in the first `used` packets that were laid out. Returns how many were forwarded. All that a benchmark measures,
+    /// and by name what an instruction count is of.
+    #[inline(never)]
+    pub fn hand_in(&mut self, used: usize, pace: Pace) -> usize {
+        self.pass(used, pace)
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, used: usize, pace: Pace) -> usize {
+        let mut forwarded = 0;
+        for batch in self.ring[..used].chunks_mut(BATCH) {
+            if pace == Pace::Batch {
+                self.node.look_ahead(batch.iter().map(|(_, packet)| &packet[..]));
+            }
+            for (ingress, packet) in batch {
+                let verdict = self.node.handle_packet(self.now, *ingress, packet, Offload::None);
+                forwarded += usize::from(matches!(verdict, Verdict::Forward(_)));
+            }
+        }
+        forwarded
     }
 
     /// Lets all flows run out of time.
@@ -131,13 +168,6 @@ impl Bench {
     pub fn open_session(&mut self, client: u32) {
         let rule = self.rule(client);
         self.node.open_session(self.now, &rule).expect("it is closed");
-    }
-
-    fn hand_in(&mut self, client: u32, destination: u32, port: u16) -> Verdict {
-        self.packet.copy_from_slice(&self.template);
-        address(&mut self.packet, client, destination, port);
-        let ingress = Ingress::Peer(self.peer_of(client));
-        self.node.handle_packet(self.now, ingress, &mut self.packet, Offload::None)
     }
 
     fn peer_of(&self, client: u32) -> PeerIndex {
@@ -179,13 +209,22 @@ impl Bench {
     }
 }
 
-/// Makes a packet of the template one of this client to this destination.
-fn address(packet: &mut [u8; PACKET_BYTES], client: u32, destination: u32, port: u16) {
-    let source = client_address(client);
+/// Makes a packet of the template that one.
+fn address(packet: &mut Packet, heading: Heading) {
+    let source = client_address(heading.client);
     packet[12..16].copy_from_slice(&source.octets());
-    packet[19] = destination as u8;
-    packet[20..22].copy_from_slice(&port.to_be_bytes());
-    fix_checksum(packet, source, destination);
+    packet[19] = heading.destination as u8;
+    packet[20..22].copy_from_slice(&heading.port.to_be_bytes());
+    fix_checksum(packet, source, heading.destination);
+}
+
+/// Enough external addresses for all flows.
+fn pool(shape: Shape) -> SnatPool {
+    SnatPool {
+        id: PoolId(1),
+        addresses: (0..shape.addresses).map(|last| IpAddr::from([10, 98, 0, last])).collect(),
+        mapping: Mapping::PerDestination,
+    }
 }
 
 fn client_address(client: u32) -> Ipv4Addr {
@@ -217,7 +256,7 @@ fn template() -> Vec<u8> {
 }
 
 /// The header checksum of the template without the two addresses' changes, updated for them.
-fn fix_checksum(packet: &mut [u8; PACKET_BYTES], source: Ipv4Addr, destination: u32) {
+fn fix_checksum(packet: &mut Packet, source: Ipv4Addr, destination: u32) {
     let old = u32::from(u16::from_be_bytes([packet[10], packet[11]]));
     let added = (source.to_bits() >> 16) - 0x0a40 + (source.to_bits() & 0xffff) + destination;
     let mut sum = (!old & 0xffff) + added;

@@ -6,22 +6,23 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Path;
-use crate::flow::{Direction, FlowId, FlowTable, Tuple};
+use crate::flow::{Address, BATCH, Direction, FlowId, FlowTable, Tag, Tuple};
 use crate::packet::Protocol;
 
 /// Our own choice: as many as fit the first level cache beside everything else.
-const PACKETS_MAX: usize = 32;
+const PACKETS_MAX: usize = BATCH;
 
 /// What was found for the packets to come, in their order.
 #[derive(Debug)]
 pub(super) struct Ahead {
     found: [Option<(FlowId, Direction)>; PACKETS_MAX],
     next: usize,
+    end: usize,
 }
 
 impl Default for Ahead {
     fn default() -> Ahead {
-        Ahead { found: [None; PACKETS_MAX], next: PACKETS_MAX }
+        Ahead { found: [None; PACKETS_MAX], next: 0, end: 0 }
     }
 }
 
@@ -29,46 +30,50 @@ impl Ahead {
     /// What was found for the next packet.
     #[inline]
     pub(super) fn take(&mut self) -> Option<(FlowId, Direction)> {
-        let found = *self.found.get(self.next)?;
+        let found = *self.found[..self.end].get(self.next)?;
         self.next += 1;
         found
     }
 }
 
-/// Tuples of one IP version to look up, and which of them each packet has. Packets come in runs, and a run is one tuple.
+/// Where to look for the flows of one IP version, and for which packets. Packets come in runs, and a run is one lookup.
 struct Wanted<A> {
-    tuples: [Tuple<A>; PACKETS_MAX],
-    tuples_used: usize,
-    /// The packet's number and its tuple's.
+    last: Option<Tuple<A>>,
+    tags: [Tag; PACKETS_MAX],
+    tags_used: usize,
+    /// The packet's number and its tag's.
     packets: [(u8, u8); PACKETS_MAX],
     packets_used: usize,
 }
 
-impl<A: crate::flow::Address> Wanted<A> {
+impl<A: Address> Wanted<A> {
     fn new() -> Wanted<A> {
-        let nobody = Tuple::portless(Protocol(0), A::from_number(0), A::from_number(0));
         Wanted {
-            tuples: [nobody; PACKETS_MAX],
-            tuples_used: 0,
+            last: None,
+            tags: [Tag::default(); PACKETS_MAX],
+            tags_used: 0,
             packets: [(0, 0); PACKETS_MAX],
             packets_used: 0,
         }
     }
 
-    fn push(&mut self, packet: usize, tuple: Tuple<A>) {
-        if self.tuples_used == 0 || self.tuples[self.tuples_used - 1] != tuple {
-            self.tuples[self.tuples_used] = tuple;
-            self.tuples_used += 1;
+    #[inline]
+    fn push(&mut self, flows: &FlowTable<A>, packet: usize, tuple: Tuple<A>) {
+        if self.last != Some(tuple) {
+            self.last = Some(tuple);
+            self.tags[self.tags_used] = flows.tag(&tuple);
+            self.tags_used += 1;
         }
-        self.packets[self.packets_used] = (packet as u8, (self.tuples_used - 1) as u8);
+        self.packets[self.packets_used] = (packet as u8, (self.tags_used - 1) as u8);
         self.packets_used += 1;
     }
 
     fn look_up(&self, flows: &FlowTable<A>, ahead: &mut Ahead) {
         let mut found = [None; PACKETS_MAX];
-        flows.lookup_many(&self.tuples[..self.tuples_used], &mut found[..self.tuples_used]);
-        for (packet, tuple) in &self.packets[..self.packets_used] {
-            ahead.found[usize::from(*packet)] = found[usize::from(*tuple)];
+        let found = &mut found[..self.tags_used];
+        flows.guess_many(&self.tags[..self.tags_used], found);
+        for (packet, tag) in &self.packets[..self.packets_used] {
+            ahead.found[usize::from(*packet)] = found[usize::from(*tag)];
         }
     }
 }
@@ -76,28 +81,28 @@ impl<A: crate::flow::Address> Wanted<A> {
 impl Path {
     /// Looks ahead for the next packets; those beyond the first [`PACKETS_MAX`] are not looked at. Returns how many were.
     pub(crate) fn look_ahead<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) -> usize {
-        let (mut v4, mut v6) = (Wanted::<Ipv4Addr>::new(), Wanted::<Ipv6Addr>::new());
+        let (mut v4, mut v6) = (None, None);
         let mut seen = 0;
         for (number, packet) in packets.take(PACKETS_MAX).enumerate() {
             seen = number + 1;
-            match packet.first() {
-                Some(0x45) => tuple_v4(packet).into_iter().for_each(|tuple| v4.push(number, tuple)),
-                Some(0x60..=0x6f) => tuple_v6(packet).into_iter().for_each(|tuple| v6.push(number, tuple)),
-                Some(_) | None => {}
+            if let Some(tuple) = tuple_v4(packet) {
+                v4.get_or_insert_with(Wanted::new).push(&self.v4.flows, number, tuple);
+            } else if let Some(tuple) = tuple_v6(packet) {
+                v6.get_or_insert_with(Wanted::new).push(&self.v6.flows, number, tuple);
             }
         }
         let ahead = &mut self.shared.ahead;
-        *ahead = Ahead { next: PACKETS_MAX - seen, ..Ahead::default() };
-        v4.look_up(&self.v4.flows, ahead);
-        v6.look_up(&self.v6.flows, ahead);
-        ahead.found.rotate_right(PACKETS_MAX - seen);
+        *ahead = Ahead { next: 0, end: seen, ..Ahead::default() };
+        v4.inspect(|wanted| wanted.look_up(&self.v4.flows, ahead));
+        v6.inspect(|wanted| wanted.look_up(&self.v6.flows, ahead));
         seen
     }
 }
 
 /// The tuple of a TCP or UDP packet without options; nothing of it is checked.
+#[inline]
 fn tuple_v4(packet: &[u8]) -> Option<Tuple<Ipv4Addr>> {
-    let header: &[u8; 24] = packet.first_chunk()?;
+    let header: &[u8; 24] = packet.first_chunk().filter(|header| header[0] == 0x45)?;
     let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let protocol = Protocol(header[9]);
     let ports = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
@@ -107,7 +112,7 @@ fn tuple_v4(packet: &[u8]) -> Option<Tuple<Ipv4Addr>> {
 
 /// The tuple of a TCP or UDP packet without extension headers; nothing of it is checked.
 fn tuple_v6(packet: &[u8]) -> Option<Tuple<Ipv6Addr>> {
-    let header: &[u8; 44] = packet.first_chunk()?;
+    let header: &[u8; 44] = packet.first_chunk().filter(|header| header[0] >> 4 == 6)?;
     let address = |at: usize| {
         let octets: [u8; 16] = *header[at..].first_chunk()?;
         Some(Ipv6Addr::from(octets))

@@ -114,6 +114,7 @@ struct Hit<A> {
 }
 
 /// What must be known to send a packet on.
+#[derive(Clone, Copy)]
 struct Onward<A> {
     session: SessionRef,
     direction: Direction,
@@ -143,24 +144,26 @@ impl Path {
     ) -> Verdict {
         let ahead = self.shared.ahead.take();
         // 1
-        let mut packet = match PacketMut::parse(bytes) {
+        let packet = match PacketMut::parse(bytes) {
             Ok(packet) => packet,
             Err(error) => return self.shared.malformed(now, ingress, error),
         };
         let (shared, tick) = (&mut self.shared, Tick::from_nanos(now.as_nanos()));
         match packet.version() {
-            Version::V4 => Road { side: &mut self.v4, shared, device, now, tick, ingress, offload, ahead }
-                .take(&mut packet),
-            Version::V6 => Road { side: &mut self.v6, shared, device, now, tick, ingress, offload, ahead }
-                .take(&mut packet),
+            Version::V4 => {
+                Road { side: &mut self.v4, shared, device, now, tick, ingress, offload, ahead }.take(packet)
+            }
+            Version::V6 => {
+                Road { side: &mut self.v6, shared, device, now, tick, ingress, offload, ahead }.take(packet)
+            }
         }
     }
 }
 
 impl<A: Family> Road<'_, A> {
-    #[inline]
-    fn take(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
-        match self.travel(packet) {
+    #[inline(always)]
+    fn take(mut self, mut packet: PacketMut<'_>) -> Verdict {
+        match self.travel(&mut packet) {
             Ok(Passed::Forward(forward)) => {
                 self.shared.counters.forwarded_packets += 1;
                 self.shared.counters.forwarded_bytes += forward.len as u64;
@@ -168,11 +171,28 @@ impl<A: Family> Road<'_, A> {
             }
             Ok(Passed::Answered) => Verdict::Reply,
             Ok(Passed::Parked) => Verdict::Parked,
-            Err(stop) => self.refuse(packet, stop),
+            Err(stop) => self.aside(&mut packet, move |road, packet| road.refuse(packet, stop)),
         }
     }
 
-    #[inline]
+    /// A step that few packets take, on copies of what is known: a reference to the originals would keep them in memory
+    /// for the packets that do not take it. The packet's bytes and the node are the same.
+    #[inline(always)]
+    fn aside<R>(
+        &mut self,
+        packet: &mut PacketMut<'_>,
+        step: impl FnOnce(&mut Road<'_, A>, &mut PacketMut<'_>) -> R,
+    ) -> R {
+        let Road { side, shared, device, now, tick, ingress, offload, ahead } = self;
+        let (device, now, tick, ingress, offload, ahead) = (*device, *now, *tick, *ingress, *offload, *ahead);
+        out_of_line(
+            Road { side, shared, device, now, tick, ingress, offload, ahead },
+            packet.reborrow(),
+            step,
+        )
+    }
+
+    #[inline(always)]
     fn travel(&mut self, packet: &mut PacketMut<'_>) -> Result<Passed, Stop> {
         // 2
         let tuple = tuple_of::<A>(packet);
@@ -181,24 +201,32 @@ impl<A: Family> Road<'_, A> {
         match transport {
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpEcho { .. } | Transport::Other => {}
             // 3
-            Transport::IcmpError(error) => return self.icmp_error(packet, error),
+            Transport::IcmpError(error) => {
+                return self.aside(packet, move |road, packet| road.icmp_error(packet, error));
+            }
             // 4
-            Transport::LaterPiece => return self.later_piece(packet, tuple.src),
+            Transport::LaterPiece => {
+                return self.aside(packet, move |road, packet| road.later_piece(packet, tuple.src));
+            }
             Transport::IcmpOther { .. } => return Err(DropReason::IcmpNotTracked.into()),
         }
         // 5
-        let Some(hit) = self.find(&tuple) else { return self.open_flow(packet, &from, &tuple) };
+        let Some(hit) = self.find(tuple) else {
+            return self.aside(packet, move |road, packet| road.open_flow(packet, &from, &tuple));
+        };
         if side::leg_in_of(&hit.meta, hit.direction) != leg_in(self.ingress) {
             return Err(DropReason::WrongIngress.into());
         }
         match self.shared.rules.check(self.now, hit.meta.session) {
             Ok(()) => self.continue_flow(packet, &transport, &hit),
-            Err(dead) => self.revive(packet, &from, &tuple, &hit, dead),
+            Err(dead) => {
+                self.aside(packet, move |road, packet| road.revive(packet, &from, &tuple, &hit, dead))
+            }
         }
     }
 
     /// The next packet of a live flow.
-    #[inline]
+    #[inline(always)]
     fn continue_flow(
         &mut self,
         packet: &mut PacketMut<'_>,
@@ -269,7 +297,7 @@ impl<A: Family> Road<'_, A> {
     }
 
     /// 8 and 9: the packet passes.
-    #[inline]
+    #[inline(always)]
     fn send_on(
         &mut self,
         packet: &mut PacketMut<'_>,
@@ -278,7 +306,10 @@ impl<A: Family> Road<'_, A> {
     ) -> Result<Passed, Stop> {
         let identification = self.identification(packet, &onward.to);
         if let Some(piece) = packet.piece() {
-            self.decide_pieces(packet, piece, transport, onward, identification)?;
+            let (onward, transport) = (*onward, *transport);
+            self.aside(packet, move |road, packet| {
+                road.decide_pieces(packet, piece, &transport, &onward, identification)
+            })?;
         }
         let to = onward.is_translated.then(|| ends_of(&onward.to));
         let is_rewritten = rewrite(packet, to.as_ref(), identification);
@@ -286,7 +317,8 @@ impl<A: Family> Road<'_, A> {
         if let Transport::Tcp(tcp) = transport
             && tcp.flags.syn()
         {
-            self.clamp_mss(packet, onward.leg);
+            let leg = onward.leg;
+            self.aside(packet, move |road, packet| road.clamp_mss(packet, leg));
         }
         self.shared.rules.count(self.now, onward.session, onward.direction, packet.total_len());
         Ok(Passed::Forward(Forward {
@@ -298,32 +330,30 @@ impl<A: Family> Road<'_, A> {
 
     /// The flow of a packet: the one found ahead or that of the packet before, compared without hashing, or the one in the
     /// table.
-    #[inline]
-    fn find(&mut self, tuple: &Tuple<A>) -> Option<Hit<A>> {
-        let is_it = |found: &(FlowId, Direction)| self.side.flows.is_of(found.0, found.1, tuple);
+    #[inline(always)]
+    fn find(&mut self, tuple: Tuple<A>) -> Option<Hit<A>> {
+        let is_it = |found: &(FlowId, Direction)| self.side.flows.is_of(found.0, found.1, &tuple);
         let (id, direction) = match self.ahead.filter(is_it).or(self.side.previous.filter(is_it)) {
             Some(found) => found,
-            None => self.side.flows.lookup(tuple)?,
+            None => self.side.flows.lookup_copy(tuple)?,
         };
         self.side.previous = Some((id, direction));
         let flow = self.side.flows.flow(id)?;
         let to = flow.outgoing(direction);
-        Some(Hit { id, direction, meta: flow.meta(), to, is_translated: to != *tuple })
+        Some(Hit { id, direction, meta: flow.meta(), to, is_translated: to != tuple })
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_hop(&self, packet: &PacketMut<'_>, leg: Leg) -> Result<Option<u16>, Stop> {
         self.shared.settings.check_hop(packet, self.offload, leg)
     }
 
     /// Accounts for what a packet did to its flow.
-    #[inline]
+    #[inline(always)]
     fn note(&mut self, session: SessionRef, step: Option<Step>) -> Result<(), Stop> {
         let Some(step) = step else { return Err(DropReason::TcpInvalid.into()) };
-        if step.from != step.to
-            && let Some((used, _)) = self.shared.rules.used_mut(session)
-        {
-            used.changed(step.from, step.to);
+        if step.from != step.to {
+            self.shared.rules.phase_changed(session, step.from, step.to);
         }
         match step.verdict {
             TcpVerdict::Accept | TcpVerdict::AcceptNoStateChange => Ok(()),
@@ -340,7 +370,7 @@ impl<A: Family> Road<'_, A> {
     }
 
     /// A new identification for a datagram that leaves from an address that others leave from, too (MAP-11).
-    #[inline]
+    #[inline(always)]
     fn identification(&mut self, packet: &PacketMut<'_>, to: &Tuple<A>) -> Option<u16> {
         let may_be_shared = A::VERSION == Version::V4 && packet.needs_identification();
         if !may_be_shared || self.side.ours.is_neither(to.src) {
@@ -387,7 +417,7 @@ impl Settings {
     }
 
     /// Whether the packet may go on by this leg, and into pieces of which length (TTL-1, MTU-1, MTU-2).
-    #[inline]
+    #[inline(always)]
     fn check_hop(&self, packet: &PacketMut<'_>, offload: Offload, leg: Leg) -> Result<Option<u16>, Stop> {
         if packet.hop_limit() <= 1 {
             return Err(DropReason::HopLimitReached.into());
@@ -411,8 +441,19 @@ impl Settings {
     }
 }
 
+/// Where [`Road::aside`] leads.
+#[cold]
+#[inline(never)]
+fn out_of_line<A, R>(
+    mut road: Road<'_, A>,
+    mut packet: PacketMut<'_>,
+    step: impl FnOnce(&mut Road<'_, A>, &mut PacketMut<'_>) -> R,
+) -> R {
+    step(&mut road, &mut packet)
+}
+
 /// Translates a packet, if it is to be, and takes a hop off it. Says whether that was possible.
-#[inline]
+#[inline(always)]
 fn rewrite(
     packet: &mut PacketMut<'_>,
     to: Option<&crate::packet::Ends>,

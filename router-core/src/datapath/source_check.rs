@@ -32,8 +32,8 @@ struct Entry<A> {
     leg: Leg,
 }
 
-/// Our own choice: 16 KiB for IPv4, 32 for IPv6. Sources whose places meet are looked up in turn.
-const ENTRIES: usize = 1024;
+/// Our own choice: 64 KiB for IPv4, 128 for IPv6. Sources whose places meet are looked up in turn.
+const ENTRIES: usize = 4096;
 
 impl<A: Copy> SourceChecked<A> {
     /// Where the packet came in.

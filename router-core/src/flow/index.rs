@@ -58,10 +58,10 @@ impl Index {
         self.entries[self.home(tag)]
     }
 
-    /// The first flow under this tag, confirmed by nothing.
+    /// The first entry under this tag, confirmed by nothing.
     #[inline]
-    pub(crate) fn guess(&self, tag: u32) -> Option<u32> {
-        self.find(tag, |_, _| true).map(|(flow, _)| flow)
+    pub(crate) fn guess(&self, tag: u32) -> Option<(u32, Direction)> {
+        self.find(tag, |_, _| true)
     }
 
     /// Adds an entry. The caller keeps to the number of flows given at construction.
@@ -101,10 +101,12 @@ impl Index {
     }
 
     /// Spreads the tag over any number of entries without dividing.
+    #[inline]
     fn home(&self, tag: u32) -> usize {
         ((u64::from(tag) * self.entries.len() as u64) >> 32) as usize
     }
 
+    #[inline]
     fn next(&self, position: usize) -> usize {
         if position + 1 == self.entries.len() { 0 } else { position + 1 }
     }

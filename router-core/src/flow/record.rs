@@ -205,6 +205,7 @@ impl<A: Address> Hot<A> {
         u32::from(self.protocol.0) ^ self.slot
     }
 
+    #[inline]
     pub(super) fn is_used(&self) -> bool {
         self.phase.is_some()
     }
@@ -214,6 +215,7 @@ impl<A: Address> Hot<A> {
     }
 
     /// Meaningless for an unused record, which no caller can reach.
+    #[inline]
     pub(super) fn phase(&self) -> Phase {
         self.phase.unwrap_or(Phase::Unreplied)
     }
@@ -231,6 +233,7 @@ impl<A: Address> Hot<A> {
         ends.with(self.protocol)
     }
 
+    #[inline]
     pub(super) fn meta(&self) -> FlowMeta {
         let session = SessionRef { slot: self.slot, generation: self.generation };
         FlowMeta { session, ingress: self.ingress, egress: self.egress }
@@ -255,6 +258,7 @@ impl<A: Address> Hot<A> {
         self.last_seen.after(idle_ticks(self.protocol, self.phase()))
     }
 
+    #[inline]
     pub(super) fn count(&mut self, direction: Direction, bytes: u32) {
         let end = direction.index();
         let (sum, carry) = self.bytes_low[end].overflowing_add(bytes);
@@ -280,6 +284,7 @@ impl<A: Address> Ends<A> {
         Ends { src: tuple.src, dst: tuple.dst, src_port: tuple.src_port, dst_port: tuple.dst_port }
     }
 
+    #[inline]
     fn with(&self, protocol: Protocol) -> Tuple<A> {
         Tuple { src: self.src, dst: self.dst, src_port: self.src_port, dst_port: self.dst_port, protocol }
     }

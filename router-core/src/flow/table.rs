@@ -10,6 +10,7 @@ use super::tcp_state::{Segment, TcpVerdict};
 use super::tick::Tick;
 use super::tuple::{Address, Direction, Tuple};
 use super::wheel::Wheel;
+use crate::packet::Protocol;
 
 /// The most flows a table can be made for: flow and direction must fit 32 bits, and numbers leave a bit to spare.
 const FLOWS_LIMIT: u32 = 1 << 30;
@@ -17,7 +18,14 @@ const FLOWS_LIMIT: u32 = 1 << 30;
 const EVICTION_TRIES: u32 = 16;
 
 /// How many lookups wait for memory together: more than a processor can have under way at once.
-const BATCH: usize = 32;
+pub const BATCH: usize = 32;
+
+/// Where the lookup of a tuple begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tag {
+    hash: u32,
+    is_tcp: bool,
+}
 
 /// Names a flow while it is stored. Numbers are used again: across packets, remember the tuple, not the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,20 +119,32 @@ impl<A: Address> FlowTable<A> {
         self.lookup_tagged(self.hasher.tag(tuple), tuple)
     }
 
-    /// [`lookup`](FlowTable::lookup) for a batch, in the same order. In a large table most of a lookup is waiting for
-    /// memory, twice in a row; a batch waits for all its packets at once. Insertions and removals since make the
-    /// answers hints: confirm them with [`is_of`](FlowTable::is_of).
-    pub fn lookup_many(&self, tuples: &[Tuple<A>], found: &mut [Option<(FlowId, Direction)>]) {
-        for (tuples, found) in tuples.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
-            let mut tags = [0; BATCH];
-            for (tag, tuple) in tags.iter_mut().zip(tuples) {
-                *tag = self.hasher.tag(tuple);
-            }
-            self.touch(&tags[..tuples.len()]);
-            for ((tag, tuple), found) in tags.iter().zip(tuples).zip(found) {
-                *found = self.lookup_tagged(*tag, tuple);
-            }
+    /// [`lookup`](FlowTable::lookup), of a tuple that its owner would rather keep in registers.
+    #[inline(never)]
+    pub(crate) fn lookup_copy(&self, tuple: Tuple<A>) -> Option<(FlowId, Direction)> {
+        self.lookup(&tuple)
+    }
+
+    /// What [`guess_many`](FlowTable::guess_many) begins with.
+    #[inline]
+    pub fn tag(&self, tuple: &Tuple<A>) -> Tag {
+        Tag { hash: self.hasher.tag(tuple), is_tcp: tuple.protocol == Protocol::TCP }
+    }
+
+    /// Guesses what [`lookup`](FlowTable::lookup) will find for a batch, in the same order: at most [`BATCH`] are looked
+    /// at. In a large table most of a lookup is waiting for memory, twice in a row; a batch waits for all its packets at
+    /// once. A guess is nearly always right: confirm it with [`is_of`](FlowTable::is_of).
+    pub fn guess_many(&self, tags: &[Tag], found: &mut [Option<(FlowId, Direction)>]) {
+        // Every loop's reads are independent of each other, so the processor waits for all of them together.
+        let entries = tags.iter().take(BATCH).fold(0, |all, tag| all ^ self.index.touch(tag.hash));
+        core::hint::black_box(entries);
+        for (tag, found) in tags.iter().zip(found.iter_mut()).take(BATCH) {
+            *found = self.index.guess(tag.hash).map(|(flow, direction)| (FlowId(flow), direction));
         }
+        let guessed = tags.iter().zip(found.iter());
+        let records = guessed
+            .fold(0, |all, (tag, found)| all ^ found.map_or(0, |(flow, _)| self.touch(flow, tag.is_tcp)));
+        core::hint::black_box(records);
     }
 
     /// Whether a packet with this tuple belongs to this flow and direction: [`lookup`](FlowTable::lookup) without
@@ -187,6 +207,7 @@ impl<A: Address> FlowTable<A> {
     ///
     /// Both directions refresh: TMO-1 asks it of the original one; replies can only come from the very end that the
     /// opener spoke to, so a one-way stream to the opener stays alive as well.
+    #[inline(always)]
     pub fn datagram(&mut self, now: Tick, id: FlowId, direction: Direction) -> Option<Step> {
         let hot = self.used_mut(id)?;
         let from = hot.phase();
@@ -303,10 +324,12 @@ impl FlowId {
 }
 
 impl<A: Address> FlowTable<A> {
+    #[inline]
     fn is_used(&self, id: FlowId) -> bool {
         self.hot.get(id.0 as usize).is_some_and(Hot::is_used)
     }
 
+    #[inline]
     fn used_mut(&mut self, id: FlowId) -> Option<&mut Hot<A>> {
         self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())
     }
@@ -317,18 +340,13 @@ impl<A: Address> FlowTable<A> {
         self.index.find(tag, is_it).map(|(flow, direction)| (FlowId(flow), direction))
     }
 
-    /// Brings what a lookup of each tag will read into the cache. Every loop's reads are independent of each other,
-    /// so the processor waits for all of them together.
-    fn touch(&self, tags: &[u32]) {
-        let entries = tags.iter().fold(0, |all, tag| all ^ self.index.touch(*tag));
-        core::hint::black_box(entries);
-        let mut flows = [0; BATCH];
-        for (flow, tag) in flows.iter_mut().zip(tags) {
-            *flow = self.index.guess(*tag).unwrap_or(0);
-        }
-        let records =
-            flows.iter().filter_map(|flow| self.hot.get(*flow as usize).zip(self.cold.get(*flow as usize)));
-        core::hint::black_box(records.fold(0, |all, (hot, cold)| all ^ hot.touch() ^ cold.tcp.touch()));
+    /// Reads a flow's record, to bring it into the cache. Only TCP needs the cold half.
+    #[inline]
+    fn touch(&self, flow: FlowId, is_tcp: bool) -> u32 {
+        let number = flow.0 as usize;
+        let hot = self.hot.get(number).map_or(0, Hot::touch);
+        let cold = if is_tcp { self.cold.get(number).map_or(0, |cold| cold.tcp.touch()) } else { 0 };
+        hot ^ cold
     }
 
     fn store(&mut self, number: u32, hot: Hot<A>, cold: Cold) {
@@ -348,12 +366,18 @@ impl<A: Address> FlowTable<A> {
         self.wheel.arm(now, number, hot.phase().rank(), hot.deadline());
     }
 
-    /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.
+    #[inline(always)]
     fn enter(&mut self, now: Tick, id: FlowId, from: Phase, to: Phase) {
         if from != to {
-            self.hot[id.0 as usize].set_phase(to);
-            self.arm(now, id.0);
+            self.change(now, id, to);
         }
+    }
+
+    /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.
+    #[cold]
+    fn change(&mut self, now: Tick, id: FlowId, to: Phase) {
+        self.hot[id.0 as usize].set_phase(to);
+        self.arm(now, id.0);
     }
 
     /// The oldest flow of the rank that may go. Looks at a few only, and arms the others again, so that a flow which

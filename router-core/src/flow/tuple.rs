@@ -109,6 +109,7 @@ pub trait Address: Copy + Ord + Hash + Debug + sealed::Sealed + 'static {
 impl Address for Ipv4Addr {
     const ICMP: Protocol = Protocol::ICMP;
 
+    #[inline]
     fn to_number(self) -> u128 {
         u128::from(self.to_bits())
     }
@@ -117,6 +118,7 @@ impl Address for Ipv4Addr {
         Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
+    #[inline(always)]
     fn with_key<R>(tuple: &Tuple<Ipv4Addr>, hash: impl FnOnce(&[u8]) -> R) -> R {
         let mut key = [0; 16];
         key[0..4].copy_from_slice(&tuple.src.octets());
@@ -131,6 +133,7 @@ impl Address for Ipv4Addr {
 impl Address for Ipv6Addr {
     const ICMP: Protocol = Protocol::ICMPV6;
 
+    #[inline]
     fn to_number(self) -> u128 {
         self.to_bits()
     }
@@ -139,6 +142,7 @@ impl Address for Ipv6Addr {
         Ipv6Addr::from_bits(number)
     }
 
+    #[inline(always)]
     fn with_key<R>(tuple: &Tuple<Ipv6Addr>, hash: impl FnOnce(&[u8]) -> R) -> R {
         let mut key = [0; 40];
         key[0..16].copy_from_slice(&tuple.src.octets());

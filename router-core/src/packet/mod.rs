@@ -82,6 +82,12 @@ impl<'a> PacketMut<'a> {
         Ok(PacketMut { bytes, network, upper })
     }
 
+    /// The same packet, for somebody who takes it by value.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> PacketMut<'_> {
+        PacketMut { bytes: self.bytes, network: self.network, upper: self.upper }
+    }
+
     /// The version of the Internet protocol.
     #[inline]
     pub fn version(&self) -> Version {
@@ -104,7 +110,7 @@ impl<'a> PacketMut<'a> {
     }
 
     /// What the packet is to the layers above IP.
-    #[inline]
+    #[inline(always)]
     pub fn transport(&self) -> Transport {
         self.upper.read(self.network.version, self.upper_bytes())
     }

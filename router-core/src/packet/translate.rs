@@ -20,7 +20,7 @@ impl PacketMut<'_> {
     ///
     /// An echo takes the asking side's port as its identifier; protocols without ports, and later pieces, take the
     /// addresses only, and protocols we do not know keep their own checksum as it is (ANY).
-    #[inline]
+    #[inline(always)]
     pub fn translate(&mut self, to: &Ends) -> Result<(), VersionMismatch> {
         let pseudo_header = match (to.addresses, self.network.version) {
             (Addresses::V4 { source, destination }, Version::V4) => put_v4(self.bytes, source, destination),
@@ -51,7 +51,7 @@ impl PacketMut<'_> {
     }
 
     /// Takes one off the hop limit; refuses when that leaves none, and then changes nothing (TTL-1).
-    #[inline]
+    #[inline(always)]
     pub fn decrement_hop_limit(&mut self) -> Result<(), HopLimitReached> {
         let hop_limit = self.hop_limit();
         if hop_limit <= 1 {
@@ -84,7 +84,7 @@ impl PacketMut<'_> {
         self.network.fragment.is_some() || !self.dont_fragment()
     }
 
-    #[inline]
+    #[inline(always)]
     fn translate_upper(&mut self, pseudo_header: Delta, ports: Ports) {
         let (upper, version) = (self.upper, self.network.version);
         let bytes = self.upper_bytes_mut();
@@ -97,13 +97,13 @@ impl PacketMut<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn translate_tcp(header: &mut [u8; tcp::HEADER_BYTES], pseudo_header: Delta, ports: Ports) {
     let delta = pseudo_header.and(put_ports(header, ports));
     update_u16(header, tcp::CHECKSUM_AT, |sum| delta.apply(sum));
 }
 
-#[inline]
+#[inline(always)]
 fn translate_udp(header: &mut [u8; udp::HEADER_BYTES], pseudo_header: Delta, ports: Ports) {
     let delta = pseudo_header.and(put_ports(header, ports));
     update_u16(header, udp::CHECKSUM_AT, |sum| delta.apply_udp(sum));
@@ -148,7 +148,7 @@ pub(super) fn covered(version: Version, pseudo_header: Delta) -> Delta {
 }
 
 /// Writes IPv4 addresses and the header checksum.
-#[inline]
+#[inline(always)]
 pub(super) fn put_v4(packet: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) -> Delta {
     let header: &mut [u8; ipv4::HEADER_BYTES] = packet.first_chunk_mut().expect(PARSED);
     let mut delta = Delta::default();
@@ -173,7 +173,7 @@ pub(super) fn put_v6(packet: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr)
 }
 
 /// Writes both ports of a TCP or UDP header, not its checksum.
-#[inline]
+#[inline(always)]
 pub(super) fn put_ports(upper: &mut [u8], ports: Ports) -> Delta {
     let new = u32::from(ports.source) << 16 | u32::from(ports.destination);
     let mut delta = Delta::default();
@@ -193,7 +193,7 @@ pub(super) fn put_identifier(icmp: &mut [u8], echo: Echo, ports: Ports) -> Delta
 }
 
 /// Rewrites one word of an IPv4 header and the header checksum.
-#[inline]
+#[inline(always)]
 fn put_ipv4_word(header: &mut [u8], at: usize, rewrite: impl FnOnce(u16) -> u16) {
     let old = u16_at(header, at);
     let new = rewrite(old);

@@ -83,7 +83,7 @@ impl Upper {
     }
 
     /// Reads the header at the start of `bytes`, which [`check`] has found whole.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(self, version: Version, bytes: &[u8]) -> Transport {
         match self {
             Upper::Tcp => Transport::Tcp(tcp::read(bytes)),

@@ -30,7 +30,7 @@ pub use rule::{
 pub(crate) use slots::{Dead, Session};
 
 use crate::datapath::SourceChecked;
-use crate::flow::{Direction, SessionRef, SessionUse, Standing};
+use crate::flow::{Direction, Phase, SessionRef, SessionUse, Standing};
 use crate::nat::Snat;
 use crate::packet::Protocol;
 use crate::verdict::Refusal;
@@ -173,6 +173,14 @@ impl Rules {
     /// What the session uses and may use, as long as it is the one meant.
     pub(crate) fn used_mut(&mut self, session: SessionRef) -> Option<(&mut SessionUse, crate::flow::Caps)> {
         self.slots.used_mut(session)
+    }
+
+    /// A flow of the session went from one phase to another.
+    #[cold]
+    pub(crate) fn phase_changed(&mut self, session: SessionRef, from: Phase, to: Phase) {
+        if let Some((used, _)) = self.used_mut(session) {
+            used.changed(from, to);
+        }
     }
 
     /// What the flow table may do with a flow of this session when it is full (CAP).

@@ -137,10 +137,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.flows_used() as usize, list.len());
-            let mut found_at_once = vec![None; universe.len()];
-            table.lookup_many(&universe, &mut found_at_once);
-            for (tuple, found_at_once) in universe.iter().zip(found_at_once) {
-                prop_assert_eq!(found_at_once, table.lookup(tuple));
+            let tags: Vec<Tag> = universe.iter().map(|tuple| table.tag(tuple)).collect();
+            let mut guesses = vec![None; universe.len()];
+            for (tags, guesses) in tags.chunks(BATCH).zip(guesses.chunks_mut(BATCH)) {
+                table.guess_many(tags, guesses);
+            }
+            for (tuple, guess) in universe.iter().zip(guesses) {
+                let confirmed = guess.filter(|(id, direction)| table.is_of(*id, *direction, tuple));
+                prop_assert_eq!(confirmed, table.lookup(tuple), "equal tags would be one case in 2^32");
                 let found = table.lookup(tuple).map(|(id, direction)| {
                     let flow = table.flow(id).unwrap();
                     (flow.incoming(Direction::Original), flow.phase(), flow.last_seen(), direction)
