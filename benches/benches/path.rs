@@ -34,6 +34,7 @@ fn first_packet(c: &mut Criterion) {
         measure(&mut group, name, work, Pace::Single);
         measure(&mut group, &format!("{name}, 32 at a time"), work, Pace::Batch);
     }
+    measure(&mut group, "classification alone", Work::Classify, Pace::Single);
     group.finish();
 }
 

@@ -15,7 +15,7 @@ use router_core::rules::{
 };
 use router_core::selector::{IpRange, PortRange, Selector};
 use router_core::sim::wire;
-use router_core::{Ingress, Node, NodeConfig, Offload, Refusal, Verdict};
+use router_core::{Ingress, Node, NodeConfig, Offload, Question, Refusal, Verdict};
 use wg_proto::{Instant, PeerConfig, PeerIndex, PrivateKey};
 
 /// Destinations of each session.
@@ -52,6 +52,7 @@ pub struct Bench {
     ports: Vec<u16>,
     template: Packet,
     ring: Box<[(Ingress, Packet)]>,
+    questions: Vec<Question>,
 }
 
 /// A packet in memory.
@@ -94,7 +95,7 @@ impl Bench {
         let template: Packet = template()[..].try_into().expect("as long as a packet");
         let ring = vec![(Ingress::Peer(peers[0]), template); RING].into();
         let ports = vec![0; shape.clients as usize];
-        let mut bench = Bench { node, now, shape, peers, ports, template, ring };
+        let mut bench = Bench { node, now, shape, peers, ports, template, ring, questions: Vec::new() };
         let rules = (0..shape.clients).map(|client| bench.rule(client)).collect();
         bench
             .node
@@ -136,6 +137,21 @@ impl Bench {
     #[inline(never)]
     pub fn hand_in(&mut self, used: usize, pace: Pace) -> usize {
         self.pass(used, pace)
+    }
+
+    /// Makes the questions that the rules are asked about the first `used` packets.
+    pub fn ask(&mut self, used: usize) {
+        let Bench { node, ring, questions, .. } = self;
+        let packets = ring[..used].iter();
+        questions.clear();
+        questions.extend(packets.filter_map(|(ingress, packet)| node.question(*ingress, packet)));
+    }
+
+    /// Lets the rules answer, and nothing else. Returns how many packets they allow.
+    #[inline(never)]
+    pub fn classify(&self) -> usize {
+        let allowed = |question: &&Question| self.node.is_allowed(self.now, question);
+        self.questions.iter().filter(allowed).count()
     }
 
     #[inline(always)]

@@ -19,6 +19,8 @@ pub mod sim;
 mod verdict;
 
 pub use config::{Mode, NodeConfig};
+#[cfg(feature = "sim")]
+pub use datapath::Question;
 pub use datapath::{Explanation, FlowView, Heard};
 pub use node::{Event, Node, NodeTransmit, NodeWake};
 pub use verdict::{

@@ -326,6 +326,18 @@ impl Node {
         self.path.shared.outbox.pop()
     }
 
+    /// What the rules would be asked about an IPv4 packet: for benchmarks of [`is_allowed`](Node::is_allowed).
+    #[cfg(any(test, feature = "sim"))]
+    pub fn question(&self, ingress: Ingress, packet: &[u8]) -> Option<crate::datapath::Question> {
+        self.path.question(&self.device, ingress, &mut Vec::from(packet))
+    }
+
+    /// Whether a rule allows such a packet: classification alone.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn is_allowed(&self, now: Instant, question: &crate::datapath::Question) -> bool {
+        self.path.is_allowed(now, question)
+    }
+
     /// Seals a packet of our own, or copies it for the TUN.
     fn transmit(
         &mut self,

@@ -28,6 +28,8 @@ pub enum Work {
     First,
     /// First packets when nearly all ports are in use, so that they are given again towards other far ends.
     FirstWithSharedPorts,
+    /// Classification of first packets among a million rules, and nothing else of the road.
+    Classify,
     /// What none of a million rules allows.
     Refused,
 }
@@ -47,7 +49,7 @@ impl Scenario {
         let bench = match work {
             Work::Run => with_flows(1024),
             Work::Established { flows, .. } => with_flows(flows),
-            Work::First | Work::Refused => with_rules(16),
+            Work::First | Work::Classify | Work::Refused => with_rules(16),
             Work::FirstWithSharedPorts => with_rules(4),
         };
         Scenario { bench, work, pace, scattered: Scattered::below(choices(work)), opened: 0 }
@@ -58,14 +60,25 @@ impl Scenario {
         let (mut left, mut spent) = (packets, Duration::ZERO);
         while left > 0 {
             let used = self.lay_out(left.min(RING as u64) as usize);
-            let started = Instant::now();
-            let forwarded = self.bench.hand_in(used, self.pace);
-            spent += started.elapsed();
+            let (time, forwarded) = self.time(used);
+            spent += time;
             let expected = if self.work == Work::Refused { 0 } else { used };
             assert_eq!(forwarded, expected, "{:?}", self.work);
             left -= used as u64;
         }
         spent
+    }
+
+    fn time(&mut self, used: usize) -> (Duration, usize) {
+        if self.work == Work::Classify {
+            self.bench.ask(used);
+            let started = Instant::now();
+            let allowed = self.bench.classify();
+            return (started.elapsed(), allowed);
+        }
+        let started = Instant::now();
+        let forwarded = self.bench.hand_in(used, self.pace);
+        (started.elapsed(), forwarded)
     }
 
     fn lay_out(&mut self, packets: usize) -> usize {
@@ -86,6 +99,10 @@ impl Scenario {
                     self.opened = 0;
                 }
                 self.opened += packets as u32;
+                let headings: Vec<_> = (0..packets).map(|_| bench.of_new_flow(scattered.draw())).collect();
+                bench.lay_out(headings.into_iter())
+            }
+            Work::Classify => {
                 let headings: Vec<_> = (0..packets).map(|_| bench.of_new_flow(scattered.draw())).collect();
                 bench.lay_out(headings.into_iter())
             }
@@ -134,7 +151,7 @@ fn choices(work: Work) -> u32 {
     match work {
         Work::Run => 1,
         Work::Established { flows, .. } => flows,
-        Work::First | Work::FirstWithSharedPorts | Work::Refused => CLIENTS * DESTINATIONS,
+        Work::First | Work::FirstWithSharedPorts | Work::Classify | Work::Refused => CLIENTS * DESTINATIONS,
     }
 }
 

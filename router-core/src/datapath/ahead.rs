@@ -6,8 +6,10 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Path;
-use crate::flow::{Address, BATCH, Direction, FlowId, FlowTable, Tag, Tuple};
+use super::family::Family;
+use crate::flow::{BATCH, Direction, FlowId, FlowTable, Tag, Tuple};
 use crate::packet::Protocol;
+use crate::rules::Rules;
 
 /// Our own choice: as many as fit the first level cache beside everything else.
 const PACKETS_MAX: usize = BATCH;
@@ -38,7 +40,7 @@ impl Ahead {
 
 /// Where to look for the flows of one IP version, and for which packets. Packets come in runs, and a run is one lookup.
 struct Wanted<A> {
-    last: Option<Tuple<A>>,
+    tuples: [Tuple<A>; PACKETS_MAX],
     tags: [Tag; PACKETS_MAX],
     tags_used: usize,
     /// The packet's number and its tag's.
@@ -46,10 +48,11 @@ struct Wanted<A> {
     packets_used: usize,
 }
 
-impl<A: Address> Wanted<A> {
+impl<A: Family> Wanted<A> {
     fn new() -> Wanted<A> {
+        let nobody = A::from_number(0);
         Wanted {
-            last: None,
+            tuples: [Tuple::portless(Protocol(0), nobody, nobody); PACKETS_MAX],
             tags: [Tag::default(); PACKETS_MAX],
             tags_used: 0,
             packets: [(0, 0); PACKETS_MAX],
@@ -59,8 +62,8 @@ impl<A: Address> Wanted<A> {
 
     #[inline]
     fn push(&mut self, flows: &FlowTable<A>, packet: usize, tuple: Tuple<A>) {
-        if self.last != Some(tuple) {
-            self.last = Some(tuple);
+        if self.tags_used == 0 || self.tuples[self.tags_used - 1] != tuple {
+            self.tuples[self.tags_used] = tuple;
             self.tags[self.tags_used] = flows.tag(&tuple);
             self.tags_used += 1;
         }
@@ -68,13 +71,30 @@ impl<A: Address> Wanted<A> {
         self.packets_used += 1;
     }
 
-    fn look_up(&self, flows: &FlowTable<A>, ahead: &mut Ahead) {
+    fn look_up(&self, flows: &FlowTable<A>, rules: &Rules, ahead: &mut Ahead) {
         let mut found = [None; PACKETS_MAX];
         let found = &mut found[..self.tags_used];
         flows.guess_many(&self.tags[..self.tags_used], found);
+        if found.contains(&None) {
+            self.look_up_rules(rules, found);
+        }
         for (packet, tag) in &self.packets[..self.packets_used] {
             ahead.found[usize::from(*packet)] = found[usize::from(*tag)];
         }
+    }
+}
+
+impl<A: Family> Wanted<A> {
+    /// Where there is no flow, the rules will be asked.
+    #[cold]
+    fn look_up_rules(&self, rules: &Rules, found: &[Option<(FlowId, Direction)>]) {
+        let mut packets = [(A::from_number(0), A::from_number(0)); PACKETS_MAX];
+        let mut packets_used = 0;
+        for (tuple, _) in self.tuples.iter().zip(found).filter(|(_, found)| found.is_none()) {
+            packets[packets_used] = (tuple.src, tuple.dst);
+            packets_used += 1;
+        }
+        rules.touch_many(&packets[..packets_used]);
     }
 }
 
@@ -91,10 +111,10 @@ impl Path {
                 v6.get_or_insert_with(Wanted::new).push(&self.v6.flows, number, tuple);
             }
         }
-        let ahead = &mut self.shared.ahead;
+        let (ahead, rules) = (&mut self.shared.ahead, &self.shared.rules);
         *ahead = Ahead { next: 0, end: seen, ..Ahead::default() };
-        v4.inspect(|wanted| wanted.look_up(&self.v4.flows, ahead));
-        v6.inspect(|wanted| wanted.look_up(&self.v6.flows, ahead));
+        v4.inspect(|wanted| wanted.look_up(&self.v4.flows, rules, ahead));
+        v6.inspect(|wanted| wanted.look_up(&self.v6.flows, rules, ahead));
         seen
     }
 }

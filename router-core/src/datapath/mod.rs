@@ -20,6 +20,8 @@ mod identification;
 pub(crate) mod interface;
 mod outbox;
 mod pieces;
+#[cfg(any(test, feature = "sim"))]
+mod question;
 mod side;
 mod source_check;
 
@@ -48,6 +50,8 @@ use family::{Family, egress_of, ends_of, leg_in, tuple_of};
 use identification::Identifications;
 use outbox::Outbox;
 use pieces::{FirstVerdict, Sender};
+#[cfg(any(test, feature = "sim"))]
+pub use question::Question;
 pub(crate) use side::Ours;
 use side::Side;
 pub(crate) use source_check::SourceChecked;

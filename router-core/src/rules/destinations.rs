@@ -163,6 +163,12 @@ impl<A: Selected> Sorted<A> {
         None
     }
 
+    /// Reads what [`find`](Sorted::find) will end with, to bring it into the cache.
+    pub(super) fn touch(&self, destination: A) -> u64 {
+        let behind = self.keys.partition_point(|key| key.range.start() <= destination);
+        self.actions.get(behind.saturating_sub(1)).map_or(0, |action| u64::from(action.position))
+    }
+
     fn exact(&self) -> Option<Exact> {
         let [key] = &*self.keys else { return None };
         let is_one = key.range.start() == key.range.end() && key.ports.start() == key.ports.end();

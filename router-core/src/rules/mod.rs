@@ -30,7 +30,7 @@ pub use rule::{
 pub(crate) use slots::{Dead, Session};
 
 use crate::datapath::SourceChecked;
-use crate::flow::{Direction, Phase, SessionRef, SessionUse, Standing};
+use crate::flow::{BATCH, Direction, Phase, SessionRef, SessionUse, Standing};
 use crate::nat::Snat;
 use crate::packet::Protocol;
 use crate::verdict::Refusal;
@@ -151,6 +151,21 @@ impl Rules {
             }
         }
         Err(none)
+    }
+
+    /// Brings what [`classify`](Rules::classify) will read about a batch into the cache: sources and destinations of
+    /// packets that open a flow. Every loop's reads are independent of each other, so the processor waits for all of
+    /// them together.
+    pub(crate) fn touch_many<A: Selected + Into<IpAddr>>(&self, packets: &[(A, A)]) {
+        let mut slots = [None; BATCH];
+        for (slot, (source, _)) in slots.iter_mut().zip(packets) {
+            *slot = self.subjects.guess((*source).into());
+        }
+        let guessed = || slots.iter().zip(packets).filter_map(|(slot, (_, to))| Some((slot.as_ref()?, to)));
+        let slots = guessed().fold(0, |all, (slot, _)| all ^ self.slots.touch(*slot));
+        core::hint::black_box(slots);
+        let actions = guessed().fold(0, |all, (slot, to)| all ^ self.slots.touch_destinations(*slot, *to));
+        core::hint::black_box(actions);
     }
 
     /// Whether a flow's session is alive: generation and leases, compared for each packet (P2, FLT-8).

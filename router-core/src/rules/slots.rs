@@ -15,16 +15,17 @@ use crate::nat::Snat;
 use crate::packet::{Protocol, Version};
 use crate::verdict::Refusal;
 
-/// A rule, compiled.
+/// A rule, compiled. What classification reads comes first, and with [`Record`] fills one cache line.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Session {
-    pub(crate) id: SessionId,
-    pub(super) subject: Subject,
-    pub(super) deny: Refusal,
-    pub(super) deadline: Instant,
+    destinations: Destinations,
     pub(super) snat: Snat,
     caps: Caps,
-    destinations: Destinations,
+    pub(super) deny: Refusal,
+    pub(super) deadline: Instant,
+    pub(crate) id: SessionId,
+    pub(super) subject: Subject,
 }
 
 /// Why a flow's session does not carry it any more.
@@ -47,6 +48,7 @@ struct Pulse {
 
 /// A session and its place among its subject's.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Record {
     session: Session,
     used: SessionUse,
@@ -226,6 +228,19 @@ impl Slots {
         A::of(&self.session(slot)?.destinations)?.find(destination, protocol, port)
     }
 
+    /// Reads what a search in this slot will read first, to bring it into the cache.
+    pub(super) fn touch(&self, slot: u32) -> u64 {
+        let pulse = self.pulses.get(slot as usize).map_or(0, |pulse| pulse.generation);
+        let used = self.record(slot).map_or(0, |record| u64::from(record.used.flows_used()));
+        pulse ^ used
+    }
+
+    /// As [`touch`](Slots::touch), what it will read next.
+    pub(super) fn touch_destinations<A: Selected>(&self, slot: u32, destination: A) -> u64 {
+        let sorted = self.session(slot).and_then(|session| A::of(&session.destinations));
+        sorted.map_or(0, |sorted| sorted.touch(destination))
+    }
+
     /// The session in an occupied slot, and whether it translates the source.
     pub(super) fn reference(&self, slot: u32) -> (SessionRef, Snat) {
         let generation = self.pulses[slot as usize].generation;
@@ -348,4 +363,5 @@ fn hash_slot(records: &[Option<Record>], hasher: &SipHasher13, slot: u32) -> u64
     hash_id(hasher, record.session.id)
 }
 
+const _: () = assert!(core::mem::offset_of!(Session, deny) < 64 && size_of::<Option<Record>>() <= 192);
 const _: () = assert!(size_of::<Pulse>() == 64 && size_of::<Ipv6Addr>() == 16);

@@ -13,8 +13,9 @@ use super::slots::{Listing, Slots};
 use crate::packet::Protocol;
 use crate::verdict::{Ingress, Refusal};
 
-/// A sender with at least one session.
+/// A sender with at least one session: one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Entry {
     subject: Subject,
     /// How what it sends elsewhere is refused: as its newest session says.
@@ -44,6 +45,8 @@ pub(super) struct Subjects {
 
 /// Memory of a subject, at most one per session: the entry and its places in the tables.
 pub(super) const SUBJECT_BYTES: usize = size_of::<Option<Entry>>() + 4 + 2 * 10;
+
+const _: () = assert!(size_of::<Option<Entry>>() == 64);
 
 impl Entry {
     pub(super) fn deny(&self) -> Refusal {
@@ -78,12 +81,21 @@ impl Subjects {
         let host = move |ingress| Subject { ingress, source: source.into() };
         let anywhere = (self.anywhere > 0).then_some(IngressMatch::Any);
         let ingresses = core::iter::once(here).chain(anywhere);
-        let hosts = ingresses.filter_map(move |at| self.find_host(&host(at)));
+        let hash = hash_source(&self.hasher, source);
+        let hosts = ingresses.filter_map(move |at| self.find_host(hash, &host(at)));
         let wide = self.wide.iter().filter_map(|number| self.entry(*number)).filter(move |entry| {
             let is_here = entry.subject.ingress == here || entry.subject.ingress == IngressMatch::Any;
             is_here && entry.subject.source.contains(&source)
         });
         hosts.chain(wide)
+    }
+
+    /// The first session of a sender with this one address, wherever it comes in: a guess for looking ahead.
+    pub(super) fn guess(&self, source: IpAddr) -> Option<u32> {
+        let is_it =
+            |number: &u32| self.entry(*number).is_some_and(|entry| entry.subject.source.addr() == source);
+        let number = self.hosts.find(hash_source(&self.hasher, source), is_it)?;
+        self.entry(*number)?.first
     }
 
     /// The subject's sessions that may mean such a packet: the one with exactly this destination, then the others.
@@ -174,8 +186,7 @@ impl Subjects {
         self.entries[number as usize].as_ref()
     }
 
-    fn find_host(&self, subject: &Subject) -> Option<&Entry> {
-        let hash = hash_subject(&self.hasher, subject);
+    fn find_host(&self, hash: u64, subject: &Subject) -> Option<&Entry> {
         let is_it = |number: &u32| self.entry(*number).is_some_and(|entry| entry.subject == *subject);
         self.hosts.find(hash, is_it).and_then(|number| self.entry(*number))
     }
@@ -191,7 +202,8 @@ impl Subjects {
     fn find_or_make(&mut self, subject: &Subject, deny: Refusal) -> u32 {
         let is_host = is_host(&subject.source);
         let found = if is_host {
-            self.find_host(subject).map(|entry| entry.number)
+            let hash = hash_source(&self.hasher, subject.source.addr());
+            self.find_host(hash, subject).map(|entry| entry.number)
         } else {
             let is_it = |number: &&u32| self.entry(**number).is_some_and(|entry| entry.subject == *subject);
             self.wide.iter().find(is_it).copied()
@@ -209,9 +221,9 @@ impl Subjects {
         if is_host {
             self.anywhere += u32::from(subject.ingress == IngressMatch::Any);
             let (entries, hasher) = (&self.entries, &self.hasher);
-            self.hosts.insert_unique(hash_subject(hasher, &subject), number, |number| {
+            self.hosts.insert_unique(hash_source(hasher, subject.source.addr()), number, |number| {
                 let entry = entries[*number as usize].as_ref().expect("only used entries stand in the table");
-                hash_subject(hasher, &entry.subject)
+                hash_source(hasher, entry.subject.source.addr())
             });
         } else {
             self.wide.push(number);
@@ -223,7 +235,7 @@ impl Subjects {
         let Some(entry) = self.entries[number as usize].take() else { return };
         if is_host(&entry.subject.source) {
             self.anywhere -= u32::from(entry.subject.ingress == IngressMatch::Any);
-            let hash = hash_subject(&self.hasher, &entry.subject);
+            let hash = hash_source(&self.hasher, entry.subject.source.addr());
             if let Ok(place) = self.hosts.find_entry(hash, |other| *other == number) {
                 place.remove();
             }
@@ -245,20 +257,13 @@ fn is_host(source: &IpNet) -> bool {
     source.prefix_len() == source.max_prefix_len()
 }
 
-fn hash_subject(hasher: &SipHasher13, subject: &Subject) -> u64 {
-    let ingress = match subject.ingress {
-        IngressMatch::Any => 0,
-        IngressMatch::Tun => 1,
-        IngressMatch::Peer(peer) => 2 + u64::from(peer.get()),
-    };
-    let source = match subject.source.addr() {
+/// By the source alone: one source comes in at one or two places, and looking ahead does not know where.
+fn hash_source(hasher: &SipHasher13, source: IpAddr) -> u64 {
+    let source = match source {
         IpAddr::V4(source) => u128::from(source.to_bits()),
         IpAddr::V6(source) => source.to_bits(),
     };
-    let mut key = [0; 24];
-    key[..8].copy_from_slice(&ingress.to_ne_bytes());
-    key[8..].copy_from_slice(&source.to_ne_bytes());
-    hasher.hash(&key)
+    hasher.hash(&source.to_ne_bytes())
 }
 
 fn hash_exact(hasher: &SipHasher13, subject: u32, exact: Exact) -> u64 {
