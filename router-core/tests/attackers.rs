@@ -339,28 +339,11 @@ fn p04_pieces_that_a_device_sends_never_rewrite_what_a_client_gets() {
     }
 }
 
-/// An IPv6 packet with extension headers between IP and what it carries; each names its own kind.
-fn with_extensions(packet: &[u8], headers: &[(u8, &[u8])]) -> Vec<u8> {
-    let mut longer = packet[..40].to_vec();
-    let mut next_at = 6;
-    for (kind, body) in headers {
-        longer[next_at] = *kind;
-        next_at = longer.len();
-        longer.extend([0, (body.len() / 8 - 1) as u8]);
-        longer.extend_from_slice(&body[..body.len() - 2]);
-    }
-    longer[next_at] = packet[6];
-    longer.extend_from_slice(&packet[40..]);
-    let len = (longer.len() as u16 - 40).to_be_bytes();
-    longer[4..6].copy_from_slice(&len);
-    longer
-}
-
 #[test]
 fn p05_extension_headers_neither_hide_a_port_nor_reroute_a_packet() {
-    const OPTIONS: (u8, &[u8]) = (60, &[1, 4, 0, 0, 0, 0, 0, 0]);
-    const HOP_BY_HOP: (u8, &[u8]) = (0, &[1, 4, 0, 0, 0, 0, 0, 0]);
-    let routing = |kind, left| -> [u8; 8] { [kind, left, 0, 0, 0, 0, 0, 0] };
+    const OPTIONS: (u8, &[u8]) = (60, &[1, 4, 0, 0, 0, 0]);
+    const HOP_BY_HOP: (u8, &[u8]) = (0, &[1, 4, 0, 0, 0, 0]);
+    let routing = |kind, left| -> [u8; 6] { [kind, left, 0, 0, 0, 0] };
     let (mut chain, connection) = at_work();
     let from = address(names::client(1, false), 5001);
     let allowed = wire::udp(&wire::ends(from, names::dns(0, false)), b"?");
@@ -368,15 +351,15 @@ fn p05_extension_headers_neither_hide_a_port_nor_reroute_a_packet() {
     let had = chain.sim.host(chain.devices[0]).inbox.len();
     let before = chain.sim.node(chain.router).counters().clone();
     let refused = [
-        with_extensions(&hidden, &[OPTIONS]),
-        with_extensions(&hidden, &[OPTIONS; 8]),
-        with_extensions(&allowed, &[OPTIONS; 9]),
-        with_extensions(&allowed, &[OPTIONS, HOP_BY_HOP]),
-        with_extensions(&allowed, &[(43, &routing(0, 0))]),
-        with_extensions(&allowed, &[(43, &routing(0, 1))]),
-        with_extensions(&allowed, &[(43, &routing(4, 1))]),
+        wire::with_extensions(&hidden, &[OPTIONS]),
+        wire::with_extensions(&hidden, &[OPTIONS; 8]),
+        wire::with_extensions(&allowed, &[OPTIONS; 9]),
+        wire::with_extensions(&allowed, &[OPTIONS, HOP_BY_HOP]),
+        wire::with_extensions(&allowed, &[(43, &routing(0, 0))]),
+        wire::with_extensions(&allowed, &[(43, &routing(0, 1))]),
+        wire::with_extensions(&allowed, &[(43, &routing(4, 1))]),
         // An unknown protocol in front of the ports: a rule with ports does not mean it.
-        with_extensions(&allowed, &[(253, OPTIONS.1)]),
+        wire::with_extensions(&allowed, &[(253, OPTIONS.1)]),
     ];
     for packet in &refused {
         chain.sim.send(chain.users[ATTACKER], packet.clone());
@@ -387,9 +370,10 @@ fn p05_extension_headers_neither_hide_a_port_nor_reroute_a_packet() {
     let more = |reason| after.dropped(reason) - before.dropped(reason);
     assert_eq!((more(DropReason::NotAllowed), more(DropReason::RoutingHeader)), (3, 3));
     assert_eq!(more(DropReason::ExtensionChain), 2);
-    for packet in
-        [with_extensions(&allowed, &[HOP_BY_HOP, OPTIONS]), with_extensions(&allowed, &[OPTIONS; 8])]
-    {
+    for packet in [
+        wire::with_extensions(&allowed, &[HOP_BY_HOP, OPTIONS]),
+        wire::with_extensions(&allowed, &[OPTIONS; 8]),
+    ] {
         chain.sim.send(chain.users[ATTACKER], packet);
     }
     chain.sim.run_secs(1);
@@ -454,4 +438,21 @@ fn p02_what_one_client_may_reach_another_may_not_whatever_it_sends() {
         assert_eq!(chain.sim.host(chain.users[ATTACKER]).pongs(), []);
     }
     assert_both(&chain.sim);
+}
+
+#[test]
+fn p09_resets_in_the_window_but_not_exact_neither_end_nor_shorten_a_connection() {
+    let (mut chain, connection) = at_work();
+    let (expected, next) = chain.sim.connection(connection).numbers();
+    let device = address(names::lan(10, true), 22);
+    let egress = address(names::lan(200, true), 41_000);
+    // The client hears them and asks its device whether it meant it (RFC 5961 section 3.2): that is its own affair.
+    for further in [1, 2, 9, 1000, 30_000] {
+        let sequence = expected.wrapping_add(further);
+        let header = Segment { flags: TcpFlags::RST, sequence, acknowledgment: next, window: 9, mss: None };
+        chain.sim.send(chain.devices[0], wire::tcp(&wire::ends(device, egress), &header, b""));
+    }
+    // Longer than either node would remember a connection that was reset.
+    chain.sim.run_secs(900);
+    assert_undisturbed(chain, connection);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names the outcome it wants")]
 
 mod admission;
+mod chains;
 mod desk;
 mod fragments;
 mod hops;

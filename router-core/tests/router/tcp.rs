@@ -31,6 +31,8 @@ fn p09_a_reset_ends_a_flow_only_at_the_exact_number() {
     let reset = |sequence| segment(&ends.reversed(), TcpFlags::RST, sequence, 0, b"");
     assert_eq!(desk.site_sends(reset(0x7000_0000)).dropped(), DropReason::TcpResetOutsideWindow);
     desk.site_sends(reset(5002)).forwarded_to(alice);
+    let phase = desk.node.flows(desk.now).next().unwrap().phase;
+    assert_eq!(phase, router_core::flow::Phase::Tcp(router_core::flow::tcp_state::TcpState::Established));
     let data = tcp(&from, &to, TcpFlags::ACK, 1001, 5001, b"still here");
     desk.alice_sends(data).forwarded_to(site);
     desk.site_sends(reset(5001)).forwarded_to(alice);

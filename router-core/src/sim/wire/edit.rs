@@ -47,6 +47,24 @@ pub fn with_options(packet: &[u8], options: &[u8]) -> Vec<u8> {
     longer
 }
 
+/// The IPv6 packet with extension headers between IP and what it carries: the kind of each, and what follows its first two
+/// bytes, which is six bytes long or a multiple of eight longer.
+pub fn with_extensions(packet: &[u8], headers: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut longer = packet[..40].to_vec();
+    let mut next_at = 6;
+    for (kind, body) in headers {
+        longer[next_at] = *kind;
+        next_at = longer.len();
+        longer.extend([0, (body.len() / 8) as u8]);
+        longer.extend_from_slice(body);
+    }
+    longer[next_at] = packet[6];
+    longer.extend_from_slice(&packet[40..]);
+    let len = (longer.len() as u16 - 40).to_be_bytes();
+    longer[4..6].copy_from_slice(&len);
+    longer
+}
+
 /// The UDP datagram over IPv4 with a checksum of 0: "none".
 pub fn without_udp_checksum(packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();

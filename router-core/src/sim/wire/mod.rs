@@ -10,8 +10,8 @@ mod edit;
 mod sum;
 
 pub use edit::{
-    PieceRange, corrupted, header_len, piece, with_dont_fragment, with_hop_limit, with_identification,
-    with_options, without_udp_checksum,
+    PieceRange, corrupted, header_len, piece, with_dont_fragment, with_extensions, with_hop_limit,
+    with_identification, with_options, without_udp_checksum,
 };
 pub use sum::checksums_are_right;
 
