@@ -163,7 +163,7 @@ fn p33_the_tun_reaches_no_overlay_address_not_even_by_an_answer() {
 }
 
 #[test]
-fn p08_answers_of_flows_with_one_port_towards_one_server_never_cross() {
+fn p07_p08_answers_of_flows_with_one_port_towards_one_server_never_cross() {
     for is_v4 in [true, false] {
         let mut gateway = Sim::gateway().start();
         for round in 0..20_u8 {
