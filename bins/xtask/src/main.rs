@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod cargo;
 mod checks;
+mod coverage;
 mod demo;
+mod mutants;
 mod run;
 mod setup;
 mod step;
@@ -38,6 +40,10 @@ enum Task {
     Setup,
     /// Measure throughput side by side with other userspace implementations (as root)
     Bench(bench::Arguments),
+    /// Show which code of the pure crates their tests do not reach
+    Coverage(coverage::Arguments),
+    /// Put defects into the pure crates and count how many their tests notice
+    Mutants(mutants::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => demo::main(&arguments),
         Task::Setup => setup::main(),
         Task::Bench(arguments) => bench::main(&arguments),
+        Task::Coverage(arguments) => coverage::main(&arguments),
+        Task::Mutants(arguments) => mutants::main(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -11,11 +11,11 @@ use crate::cargo::{cargo, tools};
 use crate::run::{Failure, Log, logged};
 
 /// A cargo tool, installed into `target/tools` in exactly this version where none is on the path.
-struct CargoTool {
-    name: &'static str,
-    version: &'static str,
+pub(crate) struct CargoTool {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
     /// What `cargo NAME --version` must begin with for an installed one to do.
-    accepted: &'static str,
+    pub(crate) accepted: &'static str,
 }
 
 const CARGO_TOOLS: [CargoTool; 2] = [
@@ -98,7 +98,8 @@ fn apt() -> Command {
     command
 }
 
-fn install_cargo_tool(tool: &CargoTool, log: &Log) -> Result<Result<(), Failure>> {
+/// Builds the tool into `target/tools`, unless one that does is on the path.
+pub(crate) fn install_cargo_tool(tool: &CargoTool, log: &Log) -> Result<Result<(), Failure>> {
     if has_cargo_tool(tool.name, tool.accepted) {
         return Ok(Ok(()));
     }
