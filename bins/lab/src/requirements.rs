@@ -20,7 +20,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// All programs that labs use and the base system may lack.
-pub const TOOLS: [Tool; 17] = [
+pub const TOOLS: [Tool; 19] = [
     tool("ip", "iproute2"),
     tool("ss", "iproute2"),
     tool("setpriv", "util-linux"),
@@ -38,6 +38,8 @@ pub const TOOLS: [Tool; 17] = [
     tool("wg", "wireguard-tools"),
     tool("wg-quick", "wireguard-tools"),
     tool("wireguard-go", "wireguard-go"),
+    tool("nft", "nftables"),
+    tool("conntrack", "conntrack"),
 ];
 
 /// What is missing on this machine, one sentence each; empty when a lab can run.
