@@ -30,6 +30,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("net.ipv4.conf.in0.send_redirects", "0"),
     ("net.ipv4.conf.out0.send_redirects", "0"),
     ("net.ipv4.icmp_ratemask", "0"),
+    // The kernel is not to complain about missing pieces of one sequence in the middle of a later one.
+    ("net.ipv4.ipfrag_time", "600"),
+    ("net.netfilter.nf_conntrack_frag6_timeout", "600"),
     ("net.ipv6.conf.all.accept_redirects", "0"),
 ];
 
