@@ -1,176 +1,139 @@
-//! Datagrams from anyone: raw bytes, and genuine messages of a peer with some bytes changed. Nothing changed is accepted
-//! or answered, everything genuine is (P11, P12, P14).
+//! Datagrams from anyone: raw bytes, and genuine messages of a peer with some bytes changed, also such whose `mac1` was
+//! made right again. Nothing changed is accepted, answered or remembered, everything genuine is (P11, P12, P14).
 
-use std::net::SocketAddr;
+use std::cell::RefCell;
 
-use wg_proto::{
-    Decapsulated, Device, DeviceConfig, Encapsulated, Endpoint, Handled, Instant, MessageKind, PeerConfig,
-    PeerIndex, PrivateKey, QueueLoad, UnixTime, classify,
-};
+use wg_proto::{Decapsulated, Handled, Instant, MessageKind, QueueLoad, classify};
 
 use crate::Input;
+use crate::pair::{FULL, Genuine, Pair, Side, endpoint, looked_at, sign, wall};
 
-/// Length of the last field of a handshake message, which nobody looks at without load.
-const MAC2_BYTES: usize = 16;
-/// Inner packet of the genuine transport message: IPv4, from 10.0.0.1 to 10.0.0.2, nothing in it.
-const PACKET: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// So many inputs use one pair: each that is refused leaves it as it was, and a handshake costs a thousand refusals.
+const USES_MAX: u32 = 512;
 
-/// A first byte of 0 feeds the rest as it is; others choose a genuine message, and the rest changes it: a length
-/// difference, then two bytes of place and one of change each.
+/// What is done with an input, chosen by its first byte.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    Raw,
+    Initiation,
+    Response,
+    CookieReply,
+    Transport,
+    RawUnderLoad,
+    SignedInitiation,
+    SignedResponse,
+}
+
+const CASES: [Case; 8] = [
+    Case::Raw,
+    Case::Initiation,
+    Case::Response,
+    Case::CookieReply,
+    Case::Transport,
+    Case::RawUnderLoad,
+    Case::SignedInitiation,
+    Case::SignedResponse,
+];
+
+/// A pair that waits for a datagram, and the genuine one.
+struct Ready {
+    pair: Pair,
+    genuine: Genuine,
+    uses: u32,
+}
+
+thread_local! {
+    static READY: RefCell<[Option<Ready>; CASES.len()]> = const { RefCell::new([const { None }; CASES.len()]) };
+}
+
+/// A first byte of 0 or 5 feeds the rest as it is, without or under load; others choose a genuine message, and the rest
+/// changes it: a length difference, then two bytes of place and one of change each.
 pub fn wireguard_datagram(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut world = World::new();
-    match input.u8() % 5 {
-        0 => raw(&mut world, input.rest()),
-        1 => changed(&mut world, World::initiation, &mut input),
-        2 => changed(&mut world, World::response, &mut input),
-        3 => changed(&mut world, World::cookie_reply, &mut input),
-        _ => changed(&mut world, World::transport, &mut input),
-    }
-}
-
-/// Two devices that know each other. The right one has the simple part: it answers.
-struct World {
-    left: Side,
-    right: Side,
-    now: Instant,
-}
-
-struct Side {
-    device: Device,
-    peer: PeerIndex,
-    addr: Endpoint,
-}
-
-/// A genuine datagram and who should get it.
-struct Genuine {
-    bytes: Vec<u8>,
-    is_for_left: bool,
-}
-
-impl World {
-    fn new() -> World {
-        let now = Instant::from_nanos(1);
-        let (left, right) = (PrivateKey::from_bytes([1; 32]), PrivateKey::from_bytes([2; 32]));
-        let (left_addr, right_addr) = (endpoint("192.0.2.1:1"), endpoint("192.0.2.2:2"));
-        World {
-            left: Side::new(now, &left, left_addr, &right, right_addr, "10.0.0.2/32"),
-            right: Side::new(now, &right, right_addr, &left, left_addr, "10.0.0.1/32"),
-            now,
+    let choice = usize::from(input.u8()) % CASES.len();
+    let case = CASES[choice];
+    let kept = READY.with_borrow_mut(|ready| ready[choice].take());
+    let mut ready = kept.unwrap_or_else(|| Ready::new(case));
+    let refused = match case {
+        Case::Raw => raw(&mut ready.pair, input.rest(), QueueLoad::IDLE),
+        Case::RawUnderLoad => raw(&mut ready.pair, input.rest(), FULL),
+        Case::Initiation | Case::Response | Case::CookieReply | Case::Transport => {
+            let datagram = change(&ready.genuine.bytes, &mut input);
+            changed(&mut ready, datagram)
         }
-    }
-
-    fn initiation(&mut self) -> Genuine {
-        let mut out = vec![0; 256];
-        let staged = self.left.device.encapsulate(self.now, self.left.peer, &PACKET, 0, &mut out);
-        assert!(matches!(staged, Ok(Encapsulated::Staged)));
-        Genuine { bytes: self.left.sends(self.now), is_for_left: false }
-    }
-
-    fn response(&mut self) -> Genuine {
-        let mut initiation = self.initiation().bytes;
-        let handled = self.right.takes(self.now, self.left.addr, &mut initiation);
-        assert!(matches!(handled, Some(Decapsulated::Control(Handled::Initiation { .. }))));
-        Genuine { bytes: self.right.sends(self.now), is_for_left: true }
-    }
-
-    fn cookie_reply(&mut self) -> Genuine {
-        let mut initiation = self.initiation().bytes;
-        let load = QueueLoad { waiting: 8, capacity: 8 };
-        let handled =
-            self.right.device.handle_control(self.now, wall(), self.left.addr, &mut initiation, load);
-        assert_eq!(handled, Ok(Handled::CookieSent));
-        Genuine { bytes: self.right.sends(self.now), is_for_left: true }
-    }
-
-    fn transport(&mut self) -> Genuine {
-        let mut response = self.response().bytes;
-        let handled = self.left.takes(self.now, self.right.addr, &mut response);
-        assert!(matches!(handled, Some(Decapsulated::Control(Handled::Response { .. }))));
-        Genuine { bytes: self.left.sends(self.now), is_for_left: false }
-    }
-
-    fn side(&mut self, is_left: bool) -> (&mut Side, Endpoint) {
-        if is_left { (&mut self.left, self.right.addr) } else { (&mut self.right, self.left.addr) }
+        Case::SignedInitiation | Case::SignedResponse => {
+            let datagram = change_signed(&ready, &mut input);
+            changed(&mut ready, datagram)
+        }
+    };
+    ready.uses += 1;
+    if refused && ready.uses < USES_MAX {
+        READY.with_borrow_mut(|kept| kept[choice] = Some(ready));
     }
 }
 
-impl Side {
-    fn new(
-        now: Instant,
-        key: &PrivateKey,
-        addr: Endpoint,
-        peer_key: &PrivateKey,
-        peer_addr: Endpoint,
-        peer_owns: &str,
-    ) -> Side {
-        let config = DeviceConfig { private_key: Some(key.clone()), mtu_bytes: 1420 };
-        let mut device = Device::new(config, [7; 32]);
-        let mut config = PeerConfig::new(peer_key.public_key());
-        config.endpoint = Some(peer_addr);
-        config.allowed_ips.push(peer_owns.parse().expect("a prefix"));
-        let peer = device.add_peer(now, config).expect("an empty device takes a peer");
-        Side { device, peer, addr }
-    }
-
-    /// The next datagram of the device, which has one.
-    fn sends(&mut self, now: Instant) -> Vec<u8> {
-        let mut out = vec![0; 2048];
-        let sent = self.device.poll_transmit(now, wall(), &mut out).expect("something to send");
-        out.truncate(sent.len);
-        out
-    }
-
-    fn is_silent(&mut self, now: Instant) -> bool {
-        self.device.poll_transmit(now, wall(), &mut [0; 2048]).is_none()
-    }
-
-    fn takes(&mut self, now: Instant, src: Endpoint, datagram: &mut [u8]) -> Option<Decapsulated> {
-        self.device.decapsulate(now, wall(), src, datagram).ok()
+impl Ready {
+    fn new(case: Case) -> Ready {
+        let mut pair = Pair::new();
+        let genuine = match case {
+            Case::Initiation | Case::SignedInitiation => pair.initiation(),
+            Case::Response | Case::SignedResponse => pair.response(),
+            Case::CookieReply => pair.cookie_reply(),
+            Case::Transport => pair.transport(),
+            Case::Raw | Case::RawUnderLoad => {
+                pair.connect();
+                pair.another()
+            }
+        };
+        Ready { pair, genuine, uses: 0 }
     }
 }
 
-/// Bytes of nobody's: whatever they are, the device with a session stays silent and goes on working.
-fn raw(world: &mut World, bytes: &[u8]) {
-    let genuine = world.transport().bytes;
-    let (now, src) = (world.now, endpoint("198.51.100.9:9"));
-    let before = *world.right.device.counters();
+/// Bytes of nobody's: whatever they are, the device with a session stays silent, learns nothing and goes on working.
+/// Says whether they were refused.
+fn raw(pair: &mut Pair, bytes: &[u8], load: QueueLoad) -> bool {
+    let (now, src) = (pair.now, endpoint("198.51.100.9:9"));
+    let right = &mut pair.right;
+    let (counted, state) = (*right.device.counters(), right.state(now));
     let mut datagram = bytes.to_vec();
-    let taken = world.right.takes(now, src, &mut datagram);
-    if taken.is_none() {
-        assert!(world.right.is_silent(now), "no answer to what was refused");
-        assert_ne!(before, *world.right.device.counters(), "every refusal is counted");
+    let handled = match classify(&datagram) {
+        Ok(MessageKind::Transport { .. }) => right.takes(now, src, &mut datagram),
+        Ok(MessageKind::Initiation | MessageKind::Response | MessageKind::CookieReply) | Err(_) => {
+            let handled = right.device.handle_control(now, wall(now), src, &mut datagram, load);
+            handled.ok().map(Decapsulated::Control)
+        }
+    };
+    let asked = handled == Some(Decapsulated::Control(Handled::CookieSent));
+    if handled.is_none() {
+        assert_ne!(counted, *right.device.counters(), "every refusal is counted");
     }
-    let mut datagram = bytes.to_vec();
-    if !matches!(classify(&datagram), Ok(MessageKind::Transport { .. })) {
-        let load = QueueLoad { waiting: 8, capacity: 8 };
-        let _ = world.right.device.handle_control(now, wall(), src, &mut datagram, load);
+    if handled.is_none() || asked {
+        assert_eq!(state, right.state(now), "nothing is learnt from it");
+        assert_eq!(right.is_silent(now), !asked, "only who is asked for a cookie is answered");
     }
-    let taken = world.right.takes(now, world.left.addr, &mut genuine.clone());
+    let mut genuine = pair.another().bytes;
+    let taken = pair.right.takes(now, pair.left.addr, &mut genuine);
     assert!(matches!(taken, Some(Decapsulated::Packet { .. })), "the session still works");
+    handled.is_none()
 }
 
-/// A genuine message, changed: accepted if and only if the change is none (or in what nobody looks at).
-fn changed(world: &mut World, genuine: impl FnOnce(&mut World) -> Genuine, input: &mut Input<'_>) {
-    let genuine = genuine(world);
-    let mut datagram = change(&genuine.bytes, input);
-    let is_same = looked_at(&datagram) == looked_at(&genuine.bytes) && datagram.len() == genuine.bytes.len();
-    let now = world.now;
-    let (side, src) = world.side(genuine.is_for_left);
+/// A genuine message, changed: accepted if and only if the change is none (or in what nobody looks at). Says whether it
+/// was refused.
+fn changed(ready: &mut Ready, mut datagram: Vec<u8>) -> bool {
+    let genuine = &ready.genuine;
+    let is_same = datagram.len() == genuine.bytes.len() && looked_at(&datagram) == looked_at(&genuine.bytes);
+    let now = ready.pair.now;
+    let (side, src) = ready.pair.side(genuine.is_for_left);
+    let state = side.state(now);
     let taken = side.takes(now, src, &mut datagram);
     assert_eq!(taken.is_some(), is_same, "{taken:?}");
     if !is_same {
+        assert_eq!(state, side.state(now), "nothing is learnt from what was refused");
         assert!(side.is_silent(now), "no answer to what was refused");
+        return true;
     }
     drive(side, now);
-}
-
-/// What a device without load checks of a message.
-fn looked_at(datagram: &[u8]) -> &[u8] {
-    match classify(datagram) {
-        Ok(MessageKind::Initiation | MessageKind::Response) => &datagram[..datagram.len() - MAC2_BYTES],
-        Ok(MessageKind::CookieReply | MessageKind::Transport { .. }) | Err(_) => datagram,
-    }
+    false
 }
 
 fn change(genuine: &[u8], input: &mut Input<'_>) -> Vec<u8> {
@@ -184,23 +147,28 @@ fn change(genuine: &[u8], input: &mut Input<'_>) -> Vec<u8> {
     changed
 }
 
+/// Changes what the handshake authenticates, and nothing that only `mac1` protects: header and sender index.
+fn change_signed(ready: &Ready, input: &mut Input<'_>) -> Vec<u8> {
+    let mut changed = ready.genuine.bytes.clone();
+    let end = changed.len() - 32;
+    while !input.is_empty() {
+        let at = 8 + usize::from(input.u8()) % (end - 8);
+        changed[at] ^= input.u8();
+    }
+    let receiver = if ready.genuine.is_for_left { &ready.pair.left } else { &ready.pair.right };
+    sign(&mut changed, &receiver.device.public_key().expect("it has a private key"));
+    changed
+}
+
 /// Everything the device wants next, for a while.
 fn drive(side: &mut Side, mut now: Instant) {
     for _ in 0..8 {
         let mut out = [0; 2048];
-        while side.device.poll_transmit(now, wall(), &mut out).is_some() {}
+        while side.device.poll_transmit(now, wall(now), &mut out).is_some() {}
         while side.device.poll_event().is_some() {}
         let Some((at, _)) = side.device.poll_timeout() else { return };
         assert!(at >= now, "time goes forward");
         now = at;
         side.device.handle_timeout(now);
     }
-}
-
-fn endpoint(addr: &str) -> Endpoint {
-    Endpoint::new(addr.parse::<SocketAddr>().expect("an address"))
-}
-
-fn wall() -> UnixTime {
-    UnixTime::new(1_800_000_000, 0)
 }

@@ -2,17 +2,54 @@
 
 use std::path::Path;
 
+use router_core::Node;
 use sluice_runtime::host::admin::table;
+use sluice_runtime::host::config::Problems;
 use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::moment::Moment;
+use sluice_runtime::host::program::{self, ReloadFault};
 
 use crate::config::ConnectorConfig;
+use crate::plan::plan;
+use crate::rules;
 
-/// Reads `file` and prints what it says.
+/// A configuration without a fault.
+pub struct Checked(ConnectorConfig);
+
+/// Reads `file`, sees whether a node takes it, and prints what it says.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
-    let config = ConnectorConfig::load(file)?;
-    print!("{}", summary(&config));
+    let checked = Checked(ConnectorConfig::load(file)?);
+    checked.node(Moment::now(), SEED_OF_NOBODY)?;
+    print!("{}", checked.summary());
     println!("\n{}: in order", file.display());
     Ok(())
+}
+
+/// The node of a check sends nothing, so nobody has anything to guess.
+const SEED_OF_NOBODY: [u8; 32] = [0; 32];
+
+impl Checked {
+    /// Takes `text` for what stands in `path`, without overrides from the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
+        ConnectorConfig::parse(path, text).map(Self)
+    }
+
+    /// The configuration for people to read once more.
+    pub fn summary(&self) -> String {
+        summary(&self.0)
+    }
+
+    /// The node it makes, with its peers and rules, connected to nothing.
+    ///
+    /// # Errors
+    /// What only the node can tell.
+    pub fn node(&self, moment: Moment, seed: [u8; 32]) -> Result<Node, ReloadFault> {
+        let config = &self.0;
+        program::node(&plan(config), moment, seed, |peers, _| rules::snapshot(config, peers))
+    }
 }
 
 fn summary(config: &ConnectorConfig) -> String {

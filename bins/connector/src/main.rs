@@ -1,33 +1,7 @@
-//! Reaches devices in a tenant network for Sluice routers.
-
-mod check;
-mod cli;
-mod config;
-mod rules;
-mod run;
+//! The program of the library beside it.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use sluice_runtime::host::admin::print;
-use sluice_runtime::host::failure::Failure;
-use sluice_runtime::host::keys;
-
-use self::cli::{Cli, Command};
-use self::config::ADMIN_SOCKET_DEFAULT;
-
 fn main() -> ExitCode {
-    dispatch(Cli::parse()).err().map_or(ExitCode::SUCCESS, |failure| failure.report())
-}
-
-fn dispatch(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
-        Command::Run(options) => run::run(&options.config, &cli.log),
-        Command::CheckConfig(options) => check::run(&options.path()),
-        Command::Status(options) => print::status(&options, ADMIN_SOCKET_DEFAULT),
-        Command::Flows(options) => print::flows(&options, ADMIN_SOCKET_DEFAULT),
-        Command::Genkey => keys::genkey(),
-        Command::Genpsk => keys::genpsk(),
-        Command::Pubkey => keys::pubkey(),
-    }
+    sluice_connector::main()
 }

@@ -3,20 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
-use router_core::Refusal as Deny;
 use router_core::rules::Applied;
 use serde_json::Value;
 use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers, collect};
 use sluice_runtime::host::arguments::LogOptions;
-use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
-use sluice_runtime::host::peers::{PeerKind, PeerPlan};
-use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
+use sluice_runtime::host::program::Program;
 use sluice_runtime::service::Wakes;
 
 use crate::config::ConnectorConfig;
+use crate::plan::plan;
 use crate::rules;
 
 /// Runs the connector until a signal ends it.
@@ -99,20 +96,4 @@ impl Connector {
             }
         }
     }
-}
-
-/// The configuration as the node takes it, but for its rules.
-fn plan(config: &ConnectorConfig) -> NodePlan {
-    let tun = config.tun.as_ref().map(|tun| TunPlan {
-        settings: tun.common.clone(),
-        routes: if tun.snat { Vec::new() } else { senders(config) },
-        clients: Vec::new(),
-    });
-    let routers = config.routers.iter().map(|router| PeerPlan::of(router, PeerKind::Router));
-    NodePlan { node: config.node.clone(), tun, peers: routers.collect(), refusal: Deny::Prohibited }
-}
-
-/// Without SNAT the devices answer the senders themselves, so the host has to route those back to us.
-fn senders(config: &ConnectorConfig) -> Vec<IpNet> {
-    config.routers.iter().flat_map(PeerSettings::allowed_ips).collect()
 }

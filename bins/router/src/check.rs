@@ -3,25 +3,62 @@
 use std::path::Path;
 
 use ipnet::IpNet;
+use router_core::Node;
 use router_core::selector::PortRange;
 use sluice_runtime::host::admin::table;
+use sluice_runtime::host::config::Problems;
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::moment::Moment;
+use sluice_runtime::host::program::{self, ReloadFault};
 
 use crate::config::target::Destination;
 use crate::config::ways::Way;
 use crate::config::{RouterConfig, refusal_in_words};
+use crate::plan::plan;
+use crate::rules;
 
-/// Reads `file` and prints what it says.
+/// A configuration without a fault.
+pub struct Checked(RouterConfig);
+
+/// Reads `file`, sees whether a node takes it, and prints what it says.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
-    let config = RouterConfig::load(file)?;
-    print!("{}", summary(&config));
+    let checked = Checked(RouterConfig::load(file)?);
+    checked.node(Moment::now(), SEED_OF_NOBODY)?;
+    print!("{}", checked.summary());
     println!("\n{}: in order", file.display());
     Ok(())
 }
 
-/// The configuration for people to read once more.
-pub(crate) fn summary(config: &RouterConfig) -> String {
+/// The node of a check sends nothing, so nobody has anything to guess.
+const SEED_OF_NOBODY: [u8; 32] = [0; 32];
+
+impl Checked {
+    /// Takes `text` for what stands in `path`, without overrides from the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
+        RouterConfig::parse(path, text).map(Self)
+    }
+
+    /// The configuration for people to read once more.
+    pub fn summary(&self) -> String {
+        summary(&self.0)
+    }
+
+    /// The node it makes, with its peers and rules, connected to nothing.
+    ///
+    /// # Errors
+    /// What only the node can tell.
+    pub fn node(&self, moment: Moment, seed: [u8; 32]) -> Result<Node, ReloadFault> {
+        let config = &self.0;
+        let rules = |peers: &_, moment| rules::snapshot(config, &config.sessions, peers, moment);
+        program::node(&plan(config), moment, seed, rules)
+    }
+}
+
+fn summary(config: &RouterConfig) -> String {
     let mut text = format!("router {}\n{}", config.node.name, table::pairs(&head(config)));
     section(&mut text, "Peers", &peers(config));
     section(&mut text, "Targets", &targets(config));

@@ -19,7 +19,7 @@ const PACKET_BYTES_MAX: usize = 65_575;
 
 /// Why a text is no packet.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(crate) enum PacketTextFault {
+pub enum PacketTextFault {
     /// Neither of the two forms.
     #[error("\"{0}\" is not a packet")]
     NotAPacket(String),
@@ -45,7 +45,7 @@ pub(crate) const EXAMPLES: &str = "\"tcp 10.77.0.2:5555 > 10.20.0.5:22\", \"udp 
 ///
 /// # Errors
 /// What is wrong with the text.
-pub(crate) fn parse(text: &str) -> Result<Vec<u8>, PacketTextFault> {
+pub fn parse(text: &str) -> Result<Vec<u8>, PacketTextFault> {
     if let Some(bytes) = hexadecimal(text) {
         return if bytes.len() <= PACKET_BYTES_MAX { Ok(bytes) } else { Err(PacketTextFault::TooLong) };
     }

@@ -12,14 +12,15 @@ use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
 use sluice_runtime::host::moment::Moment;
-use sluice_runtime::host::peers::{PeerKind, PeerNumbers, PeerPlan};
-use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
+use sluice_runtime::host::peers::PeerNumbers;
+use sluice_runtime::host::program::Program;
 use sluice_runtime::service::Wakes;
 
 use crate::access::Access;
 use crate::config::RouterConfig;
 use crate::config::session::Session;
 use crate::packet_text;
+use crate::plan::plan;
 use crate::rules;
 
 /// Runs the router until a signal ends it.
@@ -178,29 +179,4 @@ fn end_of(now: Timestamp, seconds: u64) -> Result<Timestamp, Refusal> {
             "Write a positive number of seconds.",
         )
     })
-}
-
-/// The configuration as the node takes it, but for its rules.
-fn plan(config: &RouterConfig) -> NodePlan {
-    let clients = config.clients.iter().map(|client| PeerPlan {
-        name: client.name.clone(),
-        kind: PeerKind::Client,
-        public_key: client.public_key,
-        preshared_key: client.preshared_key.clone(),
-        endpoint: None,
-        persistent_keepalive: None,
-        allowed_ips: client.addresses.iter().map(|address| (*address).into()).collect(),
-    });
-    let connectors = config.connectors.iter().map(|connector| PeerPlan::of(connector, PeerKind::Connector));
-    let tun = config.tun.as_ref().map(|tun| TunPlan {
-        settings: tun.common.clone(),
-        routes: tun.routes.clone(),
-        clients: if tun.accept_clients { config.client_ip_pool.clone() } else { Vec::new() },
-    });
-    NodePlan {
-        node: config.node.clone(),
-        tun,
-        peers: clients.chain(connectors).collect(),
-        refusal: config.deny_signal,
-    }
 }

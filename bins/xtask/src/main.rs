@@ -9,6 +9,7 @@ mod cargo;
 mod checks;
 mod coverage;
 mod demo;
+mod fuzz;
 mod mutants;
 mod run;
 mod setup;
@@ -38,6 +39,8 @@ enum Task {
     Test(checks::Arguments),
     /// Install what checks and lab need, or say exactly what is missing and how to get it
     Setup,
+    /// Search for inputs that break a promise, with every fuzz target in turn
+    Fuzz(fuzz::Arguments),
     /// Measure throughput side by side with other userspace implementations (as root)
     Bench(bench::Arguments),
     /// Show which code of the pure crates their tests do not reach
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => checks::main(&arguments),
         Task::Lab(arguments) => demo::main(&arguments),
         Task::Setup => setup::main(),
+        Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Bench(arguments) => bench::main(&arguments),
         Task::Coverage(arguments) => coverage::main(&arguments),
         Task::Mutants(arguments) => mutants::main(&arguments),

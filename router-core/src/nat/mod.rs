@@ -26,5 +26,5 @@ pub use translation::{Nat, NatCounters, NatError, Snat, Translation, holds_port}
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod twin;
+#[cfg(any(test, feature = "sim"))]
+pub mod twin;

@@ -124,7 +124,7 @@ impl<A: Address> Pools<A> {
         self.externals.get(&address)?.spaces[space_index(protocol)?].as_deref()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn spaces_mut(&mut self) -> impl Iterator<Item = &mut PortSpace<A>> {
         self.externals.values_mut().flat_map(|external| &mut external.spaces).flatten().map(Box::as_mut)
     }

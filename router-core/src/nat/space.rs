@@ -115,7 +115,7 @@ impl<A: Copy + Ord> PortSpace<A> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn let_go_all(&mut self, now: Tick) {
         while let Some(port) = self.held.let_go(now) {
             self.remove_user(port);

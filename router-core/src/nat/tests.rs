@@ -1,11 +1,11 @@
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::twin::world::{META, POOL, World, far, host, host_of, outside, udp};
 use super::*;
-use crate::flow::{FlowId, FlowMeta, FlowTable, Leg, NewFlow, Opening, SessionRef, Tick, Tuple};
+use crate::flow::{FlowId, FlowTable, NewFlow, Opening, Tick, Tuple};
 use crate::packet::Protocol;
 
-pub(super) const POOL: PoolId = PoolId(1);
 const PER_DESTINATION: Mapping = Mapping::PerDestination;
 const ENDPOINT_INDEPENDENT: Mapping = Mapping::EndpointIndependent;
 
@@ -382,42 +382,13 @@ fn v6_sources_are_translated_the_same_way() {
     assert!(ports[1] != 5000 && ports[2] != 5000 && ports[1] != ports[2]);
 }
 
-const META: FlowMeta =
-    FlowMeta { session: SessionRef { slot: 0, generation: 0 }, ingress: Leg(0), egress: Leg(1) };
-
-/// A NAT with its flow table, driven as the datapath drives them.
-pub(super) struct World {
-    pub(super) nat: Nat<Ipv4Addr>,
-    pub(super) flows: FlowTable<Ipv4Addr>,
-    pub(super) now: Tick,
-}
-
 impl World {
-    pub(super) fn new(addresses: &[Ipv4Addr], mapping: Mapping) -> World {
+    fn new(addresses: &[Ipv4Addr], mapping: Mapping) -> World {
         World::seeded(1, addresses, mapping)
     }
 
-    pub(super) fn seeded(seed: u8, addresses: &[Ipv4Addr], mapping: Mapping) -> World {
-        let mut nat = Nat::new([seed; 32]);
-        nat.set_pool(POOL, addresses, mapping).unwrap();
-        World { nat, flows: FlowTable::new(70_000, &[seed; 16]), now: Tick(1000) }
-    }
-
-    pub(super) fn open(&mut self, original: &Tuple<Ipv4Addr>) -> Result<Translation<Ipv4Addr>, NatError> {
-        self.open_with(original, None, Snat::Pool(POOL))
-    }
-
-    pub(super) fn open_with(
-        &mut self,
-        original: &Tuple<Ipv4Addr>,
-        dnat: Option<&Dnat<Ipv4Addr>>,
-        snat: Snat,
-    ) -> Result<Translation<Ipv4Addr>, NatError> {
-        let translation = self.translate(original, dnat, snat)?;
-        let flow =
-            NewFlow { original: *original, reply: translation.reply, meta: META, opening: Opening::Datagram };
-        self.flows.insert(self.now, &flow).unwrap();
-        Ok(translation)
+    fn seeded(seed: u8, addresses: &[Ipv4Addr], mapping: Mapping) -> World {
+        World::sized(seed, 70_000, addresses, mapping)
     }
 
     /// Opens under an original tuple that nothing else uses, as if the host had sent to ever new destinations.
@@ -441,46 +412,6 @@ impl World {
         let flow = NewFlow { original: *original, reply: translation.reply, meta: META, opening };
         self.flows.insert(self.now, &flow).ok()
     }
-
-    fn translate(
-        &mut self,
-        original: &Tuple<Ipv4Addr>,
-        dnat: Option<&Dnat<Ipv4Addr>>,
-        snat: Snat,
-    ) -> Result<Translation<Ipv4Addr>, NatError> {
-        self.nat.translate(self.now, &self.flows, original, dnat, snat)
-    }
-
-    pub(super) fn close(&mut self, translation: &Translation<Ipv4Addr>) {
-        let (id, _) = self.flows.lookup(&translation.reply).unwrap();
-        let removed = self.flows.remove(id).unwrap();
-        self.nat.release(self.now, &removed);
-    }
-
-    pub(super) fn wait_secs(&mut self, secs: u64) {
-        self.now = Tick::from_nanos(self.now.as_nanos() + secs * 1_000_000_000);
-    }
-}
-
-pub(super) fn host(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, last)
-}
-
-/// One of many hosts.
-pub(super) fn host_of(number: u16) -> Ipv4Addr {
-    Ipv4Addr::from_bits(host(0).to_bits() + 0x100 + u32::from(number))
-}
-
-pub(super) fn far(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 168, 7, last)
-}
-
-pub(super) fn outside(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(203, 0, 113, last)
-}
-
-pub(super) fn udp(src: Ipv4Addr, src_port: u16, dst: Ipv4Addr, dst_port: u16) -> Tuple<Ipv4Addr> {
-    Tuple::ports(Protocol::UDP, (src, src_port), (dst, dst_port))
 }
 
 fn tcp(src: Ipv4Addr, src_port: u16, dst: Ipv4Addr, dst_port: u16) -> Tuple<Ipv4Addr> {

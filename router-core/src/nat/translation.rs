@@ -218,7 +218,7 @@ impl<A: Address> Nat<A> {
         Ok(Outside { address, port })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn let_go_all(&mut self, now: Tick) {
         self.pools.spaces_mut().for_each(|space| space.let_go_all(now));
     }

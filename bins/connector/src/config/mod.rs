@@ -64,6 +64,14 @@ impl ConnectorConfig {
         self.tun.as_ref().is_some_and(|tun| tun.snat)
     }
 
+    /// Takes `text` for what stands in `path`, without overrides.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
+        Self::read(path, Document::parse(path, text, std::iter::empty())?)
+    }
+
     fn read(path: &Path, mut document: Document) -> Result<Self, Problems> {
         let mut problems = Problems::of(path);
         let parsed = parse(&mut document, &mut problems);

@@ -126,6 +126,14 @@ impl RouterConfig {
         Self::read(path, Document::read(path, environment::of_this_process())?)
     }
 
+    /// Takes `text` for what stands in `path`, without overrides.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
+        Self::read(path, Document::parse(path, text, std::iter::empty())?)
+    }
+
     fn read(path: &Path, mut document: Document) -> Result<Self, Problems> {
         let mut problems = Problems::of(path);
         let parsed = parse(&mut document, &mut problems);

@@ -85,6 +85,12 @@ pub enum ReloadFault {
     },
 }
 
+impl From<ReloadFault> for Failure {
+    fn from(fault: ReloadFault) -> Self {
+        Self::new(Exit::Configuration, "the node refuses its configuration").because(&fault)
+    }
+}
+
 impl Program {
     /// Starts a node with its peers and the rules that `rules` makes, once the peers are there to be named.
     ///
@@ -96,12 +102,10 @@ impl Program {
         waker: Waker,
     ) -> Result<Self, Failure> {
         let (tun, egress) = open_tun(&plan)?.unzip();
-        let mut node = node(&plan)?;
+        let seed =
+            entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
         let moment = Moment::now();
-        node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
-        fill(&mut node, moment, &plan, rules).map_err(|fault| {
-            Failure::new(Exit::Configuration, "the node refuses its configuration").because(&fault)
-        })?;
+        let node = node(&plan, moment, seed, rules)?;
         let config = RuntimeConfig {
             workers: plan.node.workers,
             listen_port: plan.node.listen_port,
@@ -218,6 +222,22 @@ impl Program {
     }
 }
 
+/// A node with its identity, its peers and the rules that `rules` makes, not yet connected to anything.
+///
+/// # Errors
+/// Why the node refuses its configuration.
+pub fn node(
+    plan: &NodePlan,
+    moment: Moment,
+    seed: [u8; 32],
+    rules: impl FnOnce(&PeerNumbers, Moment) -> RuleSnapshot,
+) -> Result<Node, ReloadFault> {
+    let mut node = Node::new(plan.node_config(), seed);
+    node.device_mut().set_private_key(moment.boot, Some(plan.node.private_key.clone()));
+    fill(&mut node, moment, plan, rules)?;
+    Ok(node)
+}
+
 /// A new node's peers and rules.
 fn fill(
     node: &mut Node,
@@ -247,12 +267,6 @@ fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
 fn open_tun(plan: &NodePlan) -> Result<Option<(crate::tun::Tun, Egress)>, Failure> {
     let Some(tun) = &plan.tun else { return Ok(None) };
     egress::open(&tun.settings, &tun.routes, plan.node.mtu_bytes, plan.node.workers).map(Some)
-}
-
-fn node(plan: &NodePlan) -> Result<Node, Failure> {
-    let seed =
-        entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
-    Ok(Node::new(plan.node_config(), seed))
 }
 
 fn start_failure(error: &StartError) -> Failure {

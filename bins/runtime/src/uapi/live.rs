@@ -75,12 +75,17 @@ fn port_errno(error: std::io::Error) -> Errno {
     if error.kind() == std::io::ErrorKind::AddrInUse { Errno::PortInUse } else { Errno::Io }
 }
 
-fn remove_all_peers(device: &mut Device, _now: Instant) {
+/// `replace_peers=true`.
+pub fn remove_all_peers(device: &mut Device, _now: Instant) {
     let all: Vec<PeerIndex> = device.peers().collect();
     all.into_iter().for_each(|index| device.remove_peer(index));
 }
 
-fn change_peer(device: &mut Device, now: Instant, change: &PeerChange) -> Result<(), Errno> {
+/// Makes `change` to a device.
+///
+/// # Errors
+/// [`Errno::NoSpace`] when there is no room for another peer.
+pub fn change_peer(device: &mut Device, now: Instant, change: &PeerChange) -> Result<(), Errno> {
     match device.peer_by_key(&change.public_key) {
         Some(index) if change.remove => device.remove_peer(index),
         // It was found under the same lock.
@@ -128,7 +133,8 @@ fn update_peer(
     }
 }
 
-fn state_of(peer: &PeerView<'_>) -> PeerState {
+/// A peer as `get` tells it.
+pub fn state_of(peer: &PeerView<'_>) -> PeerState {
     PeerState {
         preshared_key: peer.preshared_key().cloned(),
         endpoint: peer.endpoint().map(|endpoint| endpoint.remote),

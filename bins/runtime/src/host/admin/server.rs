@@ -1,6 +1,6 @@
 //! The running program's side of the admin socket.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -45,7 +45,8 @@ impl AdminServer {
         F: Fn(Request, &mut Answer<'_>) -> Result<Value, Refusal> + Send + Sync + 'static,
     {
         let client = move |stream: UnixStream| {
-            if let Err(error) = converse(&stream, &program) {
+            let (mut reader, mut writer) = (BufReader::new(&stream), BufWriter::new(&stream));
+            if let Err(error) = converse(&mut reader, &mut writer, &program) {
                 tracing::debug!(%error, "admin client gone");
             }
         };
@@ -54,22 +55,24 @@ impl AdminServer {
     }
 }
 
-fn converse<F>(stream: &UnixStream, program: &F) -> io::Result<()>
+/// Answers requests until the client closes its side.
+///
+/// # Errors
+/// What the reader or the writer says.
+pub fn converse<F>(reader: &mut impl BufRead, writer: &mut impl Write, program: &F) -> io::Result<()>
 where
     F: Fn(Request, &mut Answer<'_>) -> Result<Value, Refusal>,
 {
-    let mut reader = BufReader::new(stream);
-    let mut writer = BufWriter::new(stream);
     let mut buffer = Vec::new();
     loop {
-        let outcome = match line::read(&mut reader, &mut buffer, LINE_BYTES_MAX)? {
+        let outcome = match line::read(reader, &mut buffer, LINE_BYTES_MAX)? {
             Line::End => return Ok(()),
             Line::Malformed => {
                 Err(Refusal::new("the request is too long or cut off", "Send one JSON document a line."))
             }
-            Line::Text(text) => answer(text, program, &mut writer),
+            Line::Text(text) => answer(text, program, writer),
         };
-        send(&mut writer, &outcome.map_or_else(Reply::Refused, Reply::Done))?;
+        send(writer, &outcome.map_or_else(Reply::Refused, Reply::Done))?;
         writer.flush()?;
     }
 }

@@ -36,12 +36,20 @@ impl Document {
     /// # Errors
     /// If it cannot be read or is not TOML.
     pub fn read(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Problems> {
-        let parsed = read_text(path).and_then(|text| parse(&text));
-        let root = parsed.map_err(|fault| {
-            let mut problems = Problems::of(path);
-            problems.note(&Place::file(), fault);
-            problems
-        })?;
+        let text = read_text(path).map_err(|fault| refused_whole(path, fault))?;
+        Self::parse(path, &text, environment)
+    }
+
+    /// Takes `text` for what stands in `path`.
+    ///
+    /// # Errors
+    /// If it is not TOML.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let root = parse(text).map_err(|fault| refused_whole(path, fault))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self { root, directory, known: Vec::new(), environment: environment::ours(environment) })
     }
@@ -159,6 +167,12 @@ fn deserialize<T: DeserializeOwned>(value: Value, place: &Place, problems: &mut 
 /// The parser's message and, on a line of its own, the path of the field.
 fn in_one_line(error: &toml::de::Error) -> String {
     error.to_string().trim().lines().collect::<Vec<_>>().join(", ")
+}
+
+fn refused_whole(path: &Path, fault: DocumentFault) -> Problems {
+    let mut problems = Problems::of(path);
+    problems.note(&Place::file(), fault);
+    problems
 }
 
 fn read_text(path: &Path) -> Result<String, DocumentFault> {

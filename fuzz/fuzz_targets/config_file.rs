@@ -1,0 +1,4 @@
+//! `config_file` under libFuzzer, or over the files named on the command line.
+#![cfg_attr(fuzzing, no_main)]
+
+sluice_fuzz::target!(config_file);
