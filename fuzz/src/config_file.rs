@@ -75,7 +75,7 @@ fn check<C: Config>(text: &str) {
     };
     let table: toml::Table = text.parse().expect("what was taken is TOML");
     let written = toml::to_string(&table).expect("a table can be written");
-    let again = C::parse(&path, &written).ok().expect("what was taken is taken again");
+    let again = C::parse(&path, &written).expect("what was taken is taken again");
     assert_eq!(config.summary(), again.summary());
     if let Err(fault) = config.node() {
         panic!("a node refuses what the configuration allows: {fault}\n{text}");
