@@ -25,6 +25,15 @@ pub struct Process {
     inner: Arc<ProcessInner>,
 }
 
+/// What a process takes from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Resident memory, in KiB.
+    pub resident_kib: u64,
+    /// Open file descriptors.
+    pub descriptors: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct ProcessInner {
     name: String,
@@ -77,6 +86,17 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.check_running()?;
         Ok(kill_process(self.inner.pid, signal)?)
+    }
+
+    /// What it takes now.
+    pub fn footprint(&self) -> Result<Footprint> {
+        self.check_running()?;
+        let directory = PathBuf::from(format!("/proc/{}", self.pid()));
+        let status = std::fs::read_to_string(directory.join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let resident_kib = line.trim().trim_end_matches(" kB").parse()?;
+        let descriptors = std::fs::read_dir(directory.join("fd"))?.count() as u64;
+        Ok(Footprint { resident_kib, descriptors })
     }
 
     /// SIGTERM, then SIGKILL if it is still there after five seconds. Returns how it ended.

@@ -13,6 +13,7 @@ mod fuzz;
 mod mutants;
 mod run;
 mod setup;
+mod soak;
 mod step;
 mod tally;
 
@@ -47,6 +48,8 @@ enum Task {
     Coverage(coverage::Arguments),
     /// Put defects into the pure crates and count how many their tests notice
     Mutants(mutants::Arguments),
+    /// Let router, connector and a client run under churn and see that nothing grows (as root)
+    Soak(soak::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::main(&arguments),
         Task::Coverage(arguments) => coverage::main(&arguments),
         Task::Mutants(arguments) => mutants::main(&arguments),
+        Task::Soak(arguments) => soak::main(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -8,9 +8,11 @@
 //! Outside they share one wan, 203.0.113.0/24. With [`Entry::Gateway`] the client's tunnel ends at somebody else's gateway, and
 //! its packets reach the router's host as ordinary packets.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use rustix::process::Signal;
 
 use crate::host::Host;
 use crate::keys::KeyPair;
@@ -18,6 +20,7 @@ use crate::lab::Lab;
 use crate::link::{Mtu, Port};
 use crate::peer::{Implementation, InterfaceConfig, WireguardInterface};
 use crate::sluice::{Client, Dial, Router, RouterConfig, RouterPeer, Session, Target, Tun};
+use crate::stale::UAPI_DIRECTORY;
 use crate::topology::service::SERVICES;
 use crate::topology::site::{Ground, Site, SiteConfig};
 use crate::wait::wait_until;
@@ -75,6 +78,8 @@ pub struct Chain {
     pub router: Router,
     /// The tenants' networks.
     pub sites: Vec<Site>,
+    client_keys: KeyPair,
+    router_key: String,
 }
 
 impl Chain {
@@ -107,9 +112,24 @@ impl Chain {
             }
             Dial::Connector => (Router::start(&router, &router_keys, router_text)?, open()?),
         };
-        let chain = Chain { client, tunnel, router, sites };
+        let router_key = router_keys.public;
+        let chain = Chain { client, tunnel, router, sites, client_keys, router_key };
         chain.wait_until_up()?;
         Ok(chain)
+    }
+
+    /// Kills the client's program, so that its peer is told nothing, and starts it anew. For [`Entry::Tunnel`].
+    pub fn restart_client(&mut self) -> Result<()> {
+        let (lab, name) = (self.client.lab().clone(), self.tunnel.name().to_owned());
+        self.tunnel.process().signal(Signal::KILL)?;
+        wait_until(&format!("the end of {name}"), Duration::from_secs(10), || {
+            let is_there = self.client.sh(&format!("ip link show {name}"))?.succeeded();
+            Ok(!is_there && !self.tunnel.process().is_running())
+        })?;
+        // A killed program leaves its socket, which would pass for that of the new one.
+        std::fs::remove_file(Path::new(UAPI_DIRECTORY).join(format!("{name}.sock")))?;
+        self.tunnel = client_tunnel(&lab, &self.client, &self.client_keys, &self.router_key, "203.0.113.1")?;
+        Ok(())
     }
 
     fn wait_until_up(&self) -> Result<()> {

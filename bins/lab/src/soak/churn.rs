@@ -1,0 +1,147 @@
+//! What happens during a long run: flows, rules and peers that come and go, loss, a client that moves and one that dies.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::keys::KeyPair;
+use crate::services::Dns;
+use crate::sluice::{Client, RouterConfig, Session};
+use crate::topology::{Chain, Spot};
+
+/// How long a single request may take; a lost SYN is sent again after one second and after three.
+const REQUEST_SECONDS: u32 = 5;
+/// Of a hundred packets to the client while the wire is bad.
+const LOSS_PERCENT: u32 = 5;
+/// Every so many steps one of these happens; coprime, so that all combinations occur.
+const RELOAD_EVERY: u64 = 5;
+const ROAM_EVERY: u64 = 7;
+const LOSS_EVERY: u64 = 11;
+const RESTART_EVERY: u64 = 23;
+
+/// How often what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that were not.
+    pub unanswered: u64,
+    /// Reloads that added or removed a peer and its session.
+    pub reloads: u64,
+    /// Moves of the client to another address and port.
+    pub moves: u64,
+    /// Changes between a good wire and a bad one.
+    pub weather: u64,
+    /// Client programs that were killed and started again.
+    pub restarts: u64,
+}
+
+/// A chain and what is done to it.
+#[derive(Debug)]
+pub(crate) struct Churn {
+    chain: Chain,
+    guest: KeyPair,
+    steps: u64,
+    tally: Tally,
+}
+
+impl Churn {
+    pub(crate) fn new(chain: Chain) -> Result<Churn> {
+        let guest = KeyPair::generate(chain.client.lab())?;
+        chain.client.sh("nft add table inet weather")?.ok()?;
+        chain
+            .client
+            .sh("nft 'add chain inet weather in { type filter hook input priority 0; policy accept; }'")?
+            .ok()?;
+        Ok(Churn { chain, guest, steps: 0, tally: Tally::default() })
+    }
+
+    /// A few requests, and what is due.
+    pub(crate) fn step(&mut self) -> Result<()> {
+        self.steps += 1;
+        let is_due = |every: u64| self.steps.is_multiple_of(every);
+        let (reload, roam) = (is_due(RELOAD_EVERY), is_due(ROAM_EVERY));
+        let (weather, restart) = (is_due(LOSS_EVERY), is_due(RESTART_EVERY));
+        if reload {
+            self.reload()?;
+        }
+        if roam {
+            self.roam()?;
+        }
+        if weather {
+            self.change_weather()?;
+        }
+        if restart {
+            self.restart_client()?;
+        }
+        self.requests()
+    }
+
+    /// Ends the churn; the programs go on until the last handle is gone.
+    pub(crate) fn finish(self) -> Result<Tally> {
+        self.chain.router.program.process().check_running()?;
+        self.chain.sites[0].connector.program.process().check_running()?;
+        Ok(self.tally)
+    }
+
+    fn requests(&mut self) -> Result<()> {
+        let [v4, v6] = Spot::Device.target(0);
+        for line in [
+            format!("curl -sS --max-time {REQUEST_SECONDS} http://{v4}/"),
+            format!("curl -sS --max-time {REQUEST_SECONDS} http://[{v6}]/"),
+            format!("dig +time=1 +tries={REQUEST_SECONDS} @{v4} {}", Dns::NAME),
+        ] {
+            let limit = Duration::from_secs(u64::from(REQUEST_SECONDS) + 5);
+            match self.chain.client.sh_within(&line, limit)?.succeeded() {
+                true => self.tally.answered += 1,
+                false => self.tally.unanswered += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// With the guest and its session, without, with …
+    fn reload(&mut self) -> Result<()> {
+        self.tally.reloads += 1;
+        let mut config = self.chain.router.config.clone();
+        if self.tally.reloads % 2 == 1 {
+            self.invite(&mut config);
+        }
+        self.chain.router.reload(&config).map(drop)
+    }
+
+    fn invite(&self, config: &mut RouterConfig) {
+        config.clients.push(Client {
+            name: "guest".into(),
+            public_key: self.guest.public.clone(),
+            addresses: vec!["10.77.0.9".into()],
+        });
+        config.sessions.push(Session { client_ip: "10.77.0.9".into(), target: "site0".into() });
+    }
+
+    fn roam(&mut self) -> Result<()> {
+        let (old, new) = if self.tally.moves.is_multiple_of(2) { (2, 77) } else { (77, 2) };
+        self.tally.moves += 1;
+        // The new one first: with its last address an interface loses its routes.
+        self.chain.client.address("wan0", &format!("203.0.113.{new}/24"))?;
+        self.chain.client.ip(&format!("address del 203.0.113.{old}/24 dev wan0"))?;
+        // A kernel that promotes no second address takes both away.
+        let _ = self.chain.client.ip(&format!("address replace 203.0.113.{new}/24 dev wan0"));
+        self.chain.tunnel.set(&format!("listen-port {}", 40_000 + self.tally.moves % 1000))
+    }
+
+    fn change_weather(&mut self) -> Result<()> {
+        self.tally.weather += 1;
+        let rule = if self.tally.weather % 2 == 1 {
+            format!("add rule inet weather in iifname wan0 numgen random mod 100 < {LOSS_PERCENT} drop")
+        } else {
+            "flush chain inet weather in".to_owned()
+        };
+        self.chain.client.sh(&format!("nft '{rule}'"))?.ok().map(drop)
+    }
+
+    fn restart_client(&mut self) -> Result<()> {
+        self.tally.restarts += 1;
+        self.chain.restart_client().context("restart of the client")
+    }
+}

@@ -1,0 +1,72 @@
+//! `cargo xtask soak`: router, connector and client under churn for an hour; memory and descriptors must stay flat.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use comfy_table::Table;
+use sluice_lab::soak::{Report, Tally, run};
+use sluice_lab::{Lab, binaries};
+
+use crate::cargo::{cargo, target};
+use crate::run::{Log, logged};
+use crate::setup;
+
+/// Arguments of `cargo xtask soak`.
+#[derive(Debug, Args)]
+#[command(after_help = "The samples are written to target/xtask/soak.csv. One minute of it is among the \
+    end-to-end tests.\nWith SLUICE_BIN_DIR the programs there are run; else a release build is made first.")]
+pub(crate) struct Arguments {
+    /// How long
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: u64,
+}
+
+/// Builds, runs, writes the samples, judges.
+pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
+    setup::prepare_lab()?;
+    build()?;
+    let report = run(&Lab::new()?, Duration::from_secs(arguments.minutes * 60))?;
+    let path = target().join("xtask/soak.csv");
+    std::fs::create_dir_all(target().join("xtask"))?;
+    std::fs::write(&path, report.csv())?;
+    println!("{}\n{}", done(report.tally), table(&report));
+    println!("samples: {}", path.display());
+    report.check()?;
+    println!("flat, and no unexpected warning");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> Result<()> {
+    if std::env::var_os("SLUICE_BIN_DIR").is_some() {
+        return Ok(());
+    }
+    let arguments =
+        ["build", "--locked", "--release", "-p", "sluice-router", "-p", "sluice-connector", "--bins"];
+    if let Err(failure) = logged(&mut cargo(&arguments), &Log::new("soak-build")?)? {
+        bail!("{}\n{}", failure.log, failure.reason);
+    }
+    binaries::use_directory(target().join("release"));
+    Ok(())
+}
+
+fn done(tally: Tally) -> String {
+    let Tally { answered, unanswered, reloads, moves, weather, restarts } = tally;
+    format!(
+        "{answered} requests answered, {unanswered} not; {reloads} reloads, {moves} moves, \
+         {weather} changes of weather, {restarts} restarts of the client"
+    )
+}
+
+fn table(report: &Report) -> Table {
+    let mut table = Table::new();
+    table.set_header(["program", "at the end", "in the last two thirds"]);
+    for watched in &report.watched {
+        for (series, unit) in [(&watched.resident_kib, "KiB"), (&watched.descriptors, "descriptors")] {
+            let last = format!("{} {unit}", series.last());
+            table.add_row([watched.name.clone(), last, series.flatness().to_string()]);
+        }
+    }
+    table
+}
