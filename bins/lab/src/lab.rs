@@ -58,6 +58,7 @@ struct LabInner {
     namespaces: Mutex<Vec<Arc<Namespace>>>,
     processes: Mutex<Vec<Arc<ProcessInner>>>,
     keep: Mutex<bool>,
+    quiet: Mutex<bool>,
 }
 
 impl Lab {
@@ -74,6 +75,7 @@ impl Lab {
             namespaces: Mutex::default(),
             processes: Mutex::default(),
             keep: Mutex::new(false),
+            quiet: Mutex::new(false),
         };
         Ok(Lab { inner: Arc::new(inner) })
     }
@@ -130,6 +132,15 @@ impl Lab {
     /// Leaves namespaces, files and processes in place when the last handle goes.
     pub fn keep(&self) {
         *lock(&self.inner.keep) = true;
+    }
+
+    /// Programs started from now on log errors only, so that a measurement does not measure their logs.
+    pub fn quiet(&self) {
+        *lock(&self.inner.quiet) = true;
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        *lock(&self.inner.quiet)
     }
 
     /// Everything that this lab's processes have written so far, for a failure's report.

@@ -90,9 +90,21 @@ impl WireguardInterface {
         program: Implementation,
         config: &InterfaceConfig<'_>,
     ) -> Result<WireguardInterface> {
+        WireguardInterface::start_with(host, program, &[], config)
+    }
+
+    /// The same with further arguments for the program.
+    pub fn start_with(
+        host: &Host,
+        program: Implementation,
+        arguments: &[&str],
+        config: &InterfaceConfig<'_>,
+    ) -> Result<WireguardInterface> {
         let argv = program.command(config.name)?;
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let process = host.spawn_with(&argv, &[("LOG_LEVEL", "verbose"), ("WG_LOG_LEVEL", "info")])?;
+        let argv: Vec<&str> = argv.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        let (level, rust_level) =
+            if host.lab().is_quiet() { ("error", "error") } else { ("verbose", "info") };
+        let process = host.spawn_with(&argv, &[("LOG_LEVEL", level), ("WG_LOG_LEVEL", rust_level)])?;
         let interface = WireguardInterface { host: host.clone(), name: config.name.to_owned(), process };
         interface.wait_for_socket()?;
         let key = host.lab().file(&format!("{}.key", config.name), &config.keys.private)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::binaries;
 use crate::host::Host;
@@ -41,10 +42,121 @@ pub fn inject(host: &Host, kind: &str, source: &str, destination: &str, port: u1
     host.sh(&format!("{} inject {kind} {source} {destination} {port}", program()?))?.ok()
 }
 
+/// What the initiations of a flood carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstMac {
+    /// Valid: the responder must do the expensive part, or ask for a cookie.
+    Valid,
+    /// Invalid: the sender does not know the responder's key.
+    Bad,
+}
+
 /// Sends handshake initiations with valid first MACs for `public_key`, `rate` a second for `seconds`.
 pub fn flood(host: &Host, endpoint: &str, public_key: &str, rate: u32, seconds: u32) -> Result<Process> {
+    flood_of(host, FirstMac::Valid, endpoint, public_key, rate, seconds)
+}
+
+/// The same with first MACs of one's choice.
+pub fn flood_of(
+    host: &Host,
+    mac: FirstMac,
+    endpoint: &str,
+    public_key: &str,
+    rate: u32,
+    seconds: u32,
+) -> Result<Process> {
+    let kind = match mac {
+        FirstMac::Valid => "valid-mac1",
+        FirstMac::Bad => "bad-mac1",
+    };
     let (rate, seconds) = (rate.to_string(), seconds.to_string());
-    host.spawn(&[&program()?, "flood", endpoint, public_key, &rate, &seconds])
+    host.spawn(&[&program()?, "flood", kind, endpoint, public_key, &rate, &seconds])
+}
+
+/// Takes up a UDP port and never reads from it.
+pub fn sink(host: &Host, port: u16) -> Result<Process> {
+    serve(host, &["sink", &port.to_string()], port)
+}
+
+/// Sends every datagram to `port` back.
+pub fn echo(host: &Host, port: u16) -> Result<Process> {
+    serve(host, &["echo", &port.to_string()], port)
+}
+
+fn serve(host: &Host, arguments: &[&str], port: u16) -> Result<Process> {
+    let process = host.spawn(&[&[program()?.as_str()], arguments].concat())?;
+    host.wait_for_port("udp", port, &process)?;
+    Ok(process)
+}
+
+/// Round trips of small datagrams, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// Half of them were faster.
+    pub p50: u64,
+    /// One in a hundred was slower.
+    pub p99: u64,
+    /// One in a thousand was slower.
+    pub p999: u64,
+    /// Requests without an answer.
+    pub lost: u64,
+}
+
+/// Sends `count` small requests, one every `interval`, to an [`echo`].
+pub fn round_trips(
+    host: &Host,
+    address: &str,
+    port: u16,
+    count: u32,
+    interval: Duration,
+) -> Result<RoundTrips> {
+    let line = format!("{} latency {address} {port} {count} {}", program()?, interval.as_micros());
+    let output = host.sh_within(&line, interval * count + Duration::from_secs(10))?.ok()?;
+    let json: Value = serde_json::from_str(&output.stdout)?;
+    let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
+    Ok(RoundTrips {
+        p50: number("p50_us")?,
+        p99: number("p99_us")?,
+        p999: number("p999_us")?,
+        lost: number("lost")?,
+    })
+}
+
+/// Counts numbered datagrams of at most `flows` flows, until none come any more; [`Counted::read`] has the result.
+pub fn count(host: &Host, port: u16, flows: u32) -> Result<Process> {
+    serve(host, &["count", &port.to_string(), &flows.to_string()], port)
+}
+
+/// Sends numbered datagrams of `flows` flows, `rate` a second for `seconds`; returns when all are sent.
+pub fn sequence(host: &Host, address: &str, port: u16, flows: u32, rate: u32, seconds: u32) -> Result<()> {
+    let line = format!("{} sequence {address} {port} {flows} {rate} {seconds}", program()?);
+    host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 10))?.ok().map(drop)
+}
+
+/// What a [`count`] has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Flows.
+    pub flows: u64,
+    /// Datagrams.
+    pub received: u64,
+    /// Datagrams that came after a later one of their flow.
+    pub reordered: u64,
+}
+
+impl Counted {
+    /// Waits until the counting process has ended, and reads what it says.
+    pub fn read(process: &Process) -> Result<Counted> {
+        process.wait(Duration::from_secs(20))?;
+        let log = process.log();
+        let json: Value = serde_json::from_str(log.trim()).with_context(|| log.clone())?;
+        let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
+        Ok(Counted {
+            flows: number("flows")?,
+            received: number("received")?,
+            reordered: number("reordered")?,
+        })
+    }
 }
 
 fn program() -> Result<String> {

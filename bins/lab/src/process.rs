@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::output::Output;
-use crate::wait::wait_until;
+use crate::wait::{retry, wait_until};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(3);
 /// How much of a log a failure's report shows.
@@ -55,6 +55,18 @@ impl Process {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.inner.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Processor time that its threads have used so far, in the program and in the kernel on its behalf.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.pid());
+        let text = std::fs::read_to_string(&path).with_context(|| path)?;
+        cpu_time(&text).context("an unknown form of /proc/PID/stat")
+    }
+
+    /// Waits until it ends by itself, at most `limit`.
+    pub fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        retry(&format!("the end of {}", self.inner.name), limit, || Ok(self.inner.status()))
     }
 
     /// True while it has not ended.
@@ -179,6 +191,16 @@ pub(crate) fn run(mut command: Command, shown: String, stdin: &[u8], limit: Dura
     })
 }
 
+/// Fields 14 and 15 of proc(5)'s stat, user and system time; the name in the second field may hold anything, blanks too.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    /// Linux's USER_HZ, the same on every architecture that we build for.
+    const TICKS_PER_SECOND: u64 = 100;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let ticks = ticks()? + ticks()?;
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
 fn wait_with_limit(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait()? {
@@ -202,4 +224,16 @@ fn read_back(file: &mut File) -> Result<String> {
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_past_a_name_with_blanks_and_parentheses() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 7 9 20 0 2 0 1 2 3";
+        assert_eq!(cpu_time(stat), Some(Duration::from_secs(3)));
+        assert_eq!(cpu_time("42 (name) S 1"), None);
+    }
 }

@@ -32,7 +32,6 @@ pub const TOOLS: [Tool; 19] = [
     tool("dnsmasq", "dnsmasq-base"),
     tool("dig", "bind9-dnsutils"),
     tool("tcpdump", "tcpdump"),
-    tool("nft", "nftables"),
     tool("ping", "iputils-ping"),
     tool("tracepath", "iputils-tracepath"),
     tool("traceroute", "traceroute"),

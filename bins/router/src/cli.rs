@@ -89,6 +89,10 @@ pub(crate) struct WireguardOptions {
     #[arg(long, short)]
     pub(crate) foreground: bool,
 
+    /// Threads that carry packets; 0 is one per core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) workers: u16,
+
     /// The interface's name, at most 15 bytes.
     #[arg(value_name = "IFACE")]
     pub(crate) interface: String,

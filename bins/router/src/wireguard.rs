@@ -34,7 +34,7 @@ pub(crate) fn run(options: &WireguardOptions, log: &LogOptions) -> Result<ExitCo
     }
     start_log(log)?;
     let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
-    let interface = Running::start(name, &wakes.waker())?;
+    let interface = Running::start(name, options.workers, &wakes.waker())?;
     write_name_file(name)?;
     release_parent()?;
     tracing::info!(interface = %name, port = interface.runtime.listen_port(), "up");
@@ -49,11 +49,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(name: InterfaceName, waker: &Waker) -> Result<Self, Failure> {
-        let tun = open_tun(name)?;
+    fn start(name: InterfaceName, workers: u16, waker: &Waker) -> Result<Self, Failure> {
+        let tun = open_tun(name, workers)?;
         let socket = uapi::Server::bind(name.as_str())
             .map_err(|error| Failure::of_system(format!("cannot bind the socket of {name}"), &error))?;
-        let runtime = Arc::new(start_runtime(tun, waker.clone())?);
+        let runtime = Arc::new(start_runtime(tun, workers, waker.clone())?);
         let removed = waker.clone();
         let socket = socket
             .start(Arc::new(Live::new(Arc::clone(&runtime))), move || removed.wake(Wake::Stop))
@@ -88,16 +88,16 @@ fn start_log(log: &LogOptions) -> Result<(), Failure> {
     log.start_or(theirs)
 }
 
-fn open_tun(name: InterfaceName) -> Result<Tun, Failure> {
-    let config = TunConfig { name, queues: worker_count(0), mtu_bytes: None, offload: true };
+fn open_tun(name: InterfaceName, workers: u16) -> Result<Tun, Failure> {
+    let config = TunConfig { name, queues: worker_count(workers), mtu_bytes: None, offload: true };
     Tun::open(&config).map_err(|error| egress::tun_failure(name, &error))
 }
 
-fn start_runtime(tun: Tun, waker: Waker) -> Result<Runtime, Failure> {
+fn start_runtime(tun: Tun, workers: u16, waker: Waker) -> Result<Runtime, Failure> {
     let seed =
         entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
     let config = RuntimeConfig {
-        workers: 0,
+        workers,
         listen_port: 0,
         fwmark: 0,
         tun: Some(tun),

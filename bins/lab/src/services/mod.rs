@@ -6,6 +6,6 @@ mod nginx;
 mod sshd;
 
 pub use dns::Dns;
-pub use iperf::{Direction, Iperf, IperfReport};
+pub use iperf::{Direction, Iperf, IperfReport, Load, Traffic};
 pub use nginx::Nginx;
 pub use sshd::Sshd;

@@ -31,7 +31,8 @@ impl Program {
         let binary = binaries::sluice(binary)?.display().to_string();
         host.sh(&format!("{binary} check-config {}", config.display()))?.ok()?;
         let argv = [&binary, "run", "--config", &config.display().to_string()];
-        let process = host.spawn_with(&argv, &[("RUST_LOG", "debug")])?;
+        let level = if host.lab().is_quiet() { "error" } else { "debug" };
+        let process = host.spawn_with(&argv, &[("RUST_LOG", level)])?;
         let program = Program { host: host.clone(), binary, config, socket, process };
         program.wait_until_ready()?;
         Ok(program)

@@ -49,6 +49,8 @@ pub struct ChainConfig {
     pub sites: usize,
     /// How the client comes in.
     pub entry: Entry,
+    /// What the client's tunnel runs.
+    pub client: Implementation,
     /// `silent`, `prohibited` or `reset`.
     pub deny_signal: &'static str,
 }
@@ -62,6 +64,7 @@ impl Default for ChainConfig {
             far: false,
             sites: 1,
             entry: Entry::Tunnel,
+            client: Implementation::WireguardGo,
             deny_signal: "prohibited",
         }
     }
@@ -80,6 +83,7 @@ pub struct Chain {
     pub sites: Vec<Site>,
     client_keys: KeyPair,
     router_key: String,
+    client_program: Implementation,
 }
 
 impl Chain {
@@ -98,7 +102,10 @@ impl Chain {
         wan(lab, &client, &router, &grounds)?;
         let (client_keys, router_keys) = (KeyPair::generate(lab)?, KeyPair::generate(lab)?);
         let tunnel = match config.entry {
-            Entry::Tunnel => client_tunnel(lab, &client, &client_keys, &router_keys.public, "203.0.113.1")?,
+            Entry::Tunnel => {
+                let key = &router_keys.public;
+                client_tunnel(lab, &client, config.client, &client_keys, key, "203.0.113.1")?
+            }
             Entry::Gateway => foreign_gateway(lab, &client, &client_keys, &router)?,
         };
         let (router_text, peer) =
@@ -113,7 +120,8 @@ impl Chain {
             Dial::Connector => (Router::start(&router, &router_keys, router_text)?, open()?),
         };
         let router_key = router_keys.public;
-        let chain = Chain { client, tunnel, router, sites, client_keys, router_key };
+        let chain =
+            Chain { client, client_program: config.client, tunnel, router, sites, client_keys, router_key };
         chain.wait_until_up()?;
         Ok(chain)
     }
@@ -128,7 +136,8 @@ impl Chain {
         })?;
         // A killed program leaves its socket, which would pass for that of the new one.
         std::fs::remove_file(Path::new(UAPI_DIRECTORY).join(format!("{name}.sock")))?;
-        self.tunnel = client_tunnel(&lab, &self.client, &self.client_keys, &self.router_key, "203.0.113.1")?;
+        let (program, keys, peer) = (self.client_program, &self.client_keys, &self.router_key);
+        self.tunnel = client_tunnel(&lab, &self.client, program, keys, peer, "203.0.113.1")?;
         Ok(())
     }
 
@@ -172,17 +181,18 @@ fn wan(lab: &Lab, client: &Host, router: &Host, grounds: &[Ground]) -> Result<()
     lab.switch("wan", &ports, Mtu::ETHERNET).map(drop)
 }
 
-/// wireguard-go, as a user's machine would run it.
+/// As a user's machine would run it.
 fn client_tunnel(
     lab: &Lab,
     client: &Host,
+    program: Implementation,
     keys: &KeyPair,
     peer: &str,
     endpoint: &str,
 ) -> Result<WireguardInterface> {
     let tunnel = WireguardInterface::start(
         client,
-        Implementation::WireguardGo,
+        program,
         &InterfaceConfig {
             name: &lab.interface('c'),
             keys,
@@ -236,7 +246,7 @@ fn foreign_gateway(lab: &Lab, client: &Host, keys: &KeyPair, router: &Host) -> R
     far.peer(&keys.public, "allowed-ips 10.77.0.2/32,fd77::2/128")?;
     far.route("10.77.0.2/32")?;
     far.route("fd77::2/128")?;
-    client_tunnel(lab, client, keys, &gateway_keys.public, "198.51.100.1")
+    client_tunnel(lab, client, Implementation::WireguardGo, keys, &gateway_keys.public, "198.51.100.1")
 }
 
 fn router_config(config: &ChainConfig, client_keys: &KeyPair, grounds: &[Ground]) -> RouterConfig {

@@ -3,11 +3,15 @@
 mod chain;
 mod lan;
 mod pair;
+mod plain_chain;
 mod service;
 mod site;
+mod star;
 
 pub use chain::{Chain, ChainConfig, Entry};
 pub use lan::{Lan, LanConfig};
 pub use pair::{Pair, PairConfig, Side};
+pub use plain_chain::PlainChain;
 pub use service::{SERVICES, Service, Spot};
 pub use site::{Site, SiteConfig};
+pub use star::Star;
