@@ -58,6 +58,19 @@ fn the_initiator_counts_one_agreement_pass_per_message() {
 }
 
 #[test]
+fn every_completed_handshake_is_counted_once() {
+    let mut net = Net::connected(4);
+    for completed in 1..=3 {
+        for node in &net.nodes {
+            assert_eq!(node.device.counters().handshakes_completed, completed);
+        }
+        net.run_for(secs(600));
+        net.send(0, 1, b"again");
+        net.run_for(secs(1));
+    }
+}
+
+#[test]
 fn static_agreements_are_computed_once_per_peer() {
     let mut net = Net::connected(4);
     net.run_for(secs(600));

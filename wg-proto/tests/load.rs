@@ -3,6 +3,8 @@
 
 mod net;
 
+use std::collections::BTreeSet;
+
 use net::*;
 use wg_proto::{
     Device, DeviceConfig, Endpoint, Handled, NotAdmitted, QueueLoad, Rejected, UnixTime, classify,
@@ -94,6 +96,18 @@ fn p13_a_cookie_is_of_no_use_from_another_address_or_port() {
     }
     net.inject(1, addr(0), with_cookie);
     assert_eq!(net.nodes[1].device.counters().responses_sent, 1);
+}
+
+#[test]
+fn p10_no_two_cookie_replies_have_the_same_nonce() {
+    let mut net = loaded(12);
+    for n in 0..100u64 {
+        let datagram = initiation(&net, n);
+        net.inject(1, addr(0), datagram);
+    }
+    let nonces: BTreeSet<Vec<u8>> =
+        net.sent(1, is_cookie).iter().map(|sent| sent.bytes[8..32].to_vec()).collect();
+    assert_eq!(nonces.len(), 100);
 }
 
 #[test]

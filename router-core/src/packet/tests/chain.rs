@@ -125,6 +125,15 @@ fn frg4_an_atomic_fragment_is_a_whole_packet() {
 }
 
 #[test]
+fn frg4_a_chain_that_ends_early_in_an_atomic_fragment_condemns_no_datagram() {
+    let headers = [fragment_header(0, false, 7), options(DESTINATION_OPTIONS, 32)];
+    let mut bytes = with_extensions(&made::udp(&v6(), b""), &headers);
+    bytes.truncate(40 + 8 + 16);
+    bytes[4..6].copy_from_slice(&24u16.to_be_bytes());
+    assert!(matches!(parse(bytes), Err(ParseError::TooShort { .. })));
+}
+
+#[test]
 fn frg4_a_second_fragment_header_is_refused() {
     for second in [fragment_header(0, false, 8), fragment_header(0, true, 8), fragment_header(64, false, 8)] {
         let headers = [fragment_header(0, false, 7), second];
