@@ -185,7 +185,10 @@ impl Runtime {
     ///
     /// Data waits meanwhile: do not hold it longer than a batch takes (some hundred microseconds).
     pub fn with_node<R>(&self, work: impl FnOnce(&mut Node, Instant) -> R) -> R {
-        let result = work(&mut self.shared.lock_anyway(), clock::now());
+        let mut node = self.shared.lock_anyway();
+        let result = work(&mut node, clock::now());
+        self.shared.note_change();
+        drop(node);
         if let Some(post) = self.shared.workers.first() {
             post.bell.ring();
         }

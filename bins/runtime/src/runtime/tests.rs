@@ -74,11 +74,15 @@ fn start(tun: Option<Tun>, wakes: &Wakes) -> Runtime {
 
 impl Peer {
     fn new(runtime: &Runtime) -> Peer {
+        Peer::that_knows(&key(1), runtime)
+    }
+
+    fn that_knows(theirs: &PrivateKey, runtime: &Runtime) -> Peer {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
         let config = DeviceConfig { private_key: Some(key(2)), mtu_bytes: 1420 };
         let mut device = Device::new(config, [9; 32]);
-        let mut us = PeerConfig::new(key(1).public_key());
+        let mut us = PeerConfig::new(theirs.public_key());
         us.endpoint = Some(loopback(runtime.listen_port()));
         us.allowed_ips.push(format!("{OURS}/32").parse().expect("prefix"));
         let us = device.add_peer(clock::now(), us).expect("added");
@@ -316,8 +320,23 @@ fn noise_is_counted_and_data_passes_all_the_same() {
             }
         }
         peer.ping();
-        let total = wait_for(&interface.runtime, |stats| stats.control_handled >= 501);
+        let total = wait_for(&interface.runtime, |stats| stats.dropped_unknown_session >= 500);
         assert_eq!((total.dropped_malformed, total.dropped_unknown_session), (500, 500));
+        assert_eq!(total.control_handled, 1, "a blind flood gets no further than its first MAC");
+        let counted = |_: &WorkerStats| {
+            interface.runtime.with_node(|node, _| node.device().counters().mac1_invalid == 500)
+        };
+        wait_for(&interface.runtime, counted);
+    });
+}
+
+#[test]
+fn a_handshake_for_the_key_that_was_just_set_is_answered() {
+    in_namespace(|| {
+        // No handshake came before: a second one by the same peer right behind it would count as a flood.
+        let (interface, _) = set_up();
+        interface.runtime.with_node(|node, now| node.device_mut().set_private_key(now, Some(key(3))));
+        Peer::that_knows(&key(3), &interface.runtime).ping();
     });
 }
 

@@ -107,23 +107,32 @@ fn a_packet_of_this_host_is_read_and_an_answer_is_delivered() {
         let mut bytes = [0; 100];
         let (len, from) = socket.recv_from(&mut bytes).expect("receive");
         assert_eq!((&bytes[..len], from), (&b"question"[..], "10.9.0.2:7001".parse().expect("address")));
-        assert_eq!(queues[0].read(&mut [0; 2000]).expect("read"), None, "nothing waits any more");
+        assert_eq!(next_udp(&queues[0]), None, "no datagram waits any more");
     });
 }
 
-/// The next IPv4 packet; router solicitations and the like are passed over.
+/// Waits for a datagram.
 fn read_udp(queue: &TunQueue) -> (VirtioHeader, Vec<u8>) {
-    let mut packet = vec![0; PACKET_BYTES_MAX];
     for _ in 0..100 {
-        if let Some(read) = queue.read(&mut packet).expect("read")
-            && packet[0] >> 4 == 4
-        {
-            packet.truncate(read.len);
-            return (read.header, packet);
+        if let Some(datagram) = next_udp(queue) {
+            return datagram;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     panic!("no packet");
+}
+
+/// The next of the IPv4 datagrams that wait. What the kernel sends of itself is passed over: router
+/// solicitations and multicast reports.
+fn next_udp(queue: &TunQueue) -> Option<(VirtioHeader, Vec<u8>)> {
+    let mut room = vec![0; PACKET_BYTES_MAX];
+    while let Some(read) = queue.read(&mut room).expect("read") {
+        let packet = &room[..read.len];
+        if packet[0] >> 4 == 4 && packet[9] == libc::IPPROTO_UDP as u8 {
+            return Some((read.header, packet.to_vec()));
+        }
+    }
+    None
 }
 
 /// The same datagram the other way; swapping leaves the IP checksum right, and UDP may go without one.

@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     outbound: Outbound,
     plan: Plan,
     control: ControlQueue,
+    /// The control plane's changes that were followed.
+    changes_seen: u64,
     keys: KeyCache,
     outgoing: SendQueue,
     coalescer: Coalescer,
@@ -118,6 +120,8 @@ impl Drop for Alarm<'_> {
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> io::Result<Worker> {
         let sockets = parts.shared.workers[parts.number].sockets();
+        let changes_seen = parts.shared.changes();
+        let filter = parts.shared.lock_anyway().mac1_filter();
         let watches = parts.number == 0 && parts.tun.is_some();
         Ok(Worker {
             number: parts.number,
@@ -127,7 +131,8 @@ impl Worker {
             inbound: Inbound::new(),
             outbound: Outbound::new(),
             plan: Plan::new(PLAN_PACKETS),
-            control: ControlQueue::new(),
+            changes_seen,
+            control: ControlQueue::new(filter),
             keys: KeyCache::new(clock::now()),
             outgoing: SendQueue::new(parts.udp_offload),
             coalescer: Coalescer::new(parts.tun_offloads),
@@ -197,7 +202,7 @@ impl Worker {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        !self.control.is_empty() || self.deadline.is_some_and(|deadline| deadline <= now)
+        self.control.has_news() || self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// The control plane changed something: sockets, or the node.
@@ -218,6 +223,7 @@ impl Worker {
         let counters = &shared.workers[self.number].counters;
         let sockets = Arc::clone(&self.sockets);
         let Some(socket) = sockets.each()[position] else { return Ok(false) };
+        self.follow_changes();
         match self.inbound.read(socket, &mut self.control, counters) {
             Ok(lost) => self.count_lost(position, lost),
             // An error queued on the socket; reading has cleared it.
@@ -236,6 +242,15 @@ impl Worker {
         self.seal_inbound(now);
         self.write_inbound();
         Ok(true)
+    }
+
+    /// Only the control plane changes the device's key.
+    fn follow_changes(&mut self) {
+        let changes = self.shared.changes();
+        if changes != self.changes_seen {
+            self.changes_seen = changes;
+            self.control.set_filter(self.shared.lock_anyway().mac1_filter());
+        }
     }
 
     /// The kernel tells how much a socket has lost since it was opened.
@@ -296,7 +311,7 @@ impl Worker {
     }
 
     fn handle_control(&mut self, node: &mut Node, now: Instant) {
-        if !self.control.is_empty() {
+        if self.control.has_news() {
             let handled = self.control.handle_some(node, now, clock::unix_time());
             self.counters().control_handled.add(handled);
         }

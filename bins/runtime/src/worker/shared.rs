@@ -1,6 +1,6 @@
 //! What the workers and the control plane share. Called by worker, runtime.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use router_core::{Event, Node};
@@ -17,6 +17,8 @@ pub type EventHandler = Box<dyn Fn(Event) + Send + Sync>;
 
 pub(crate) struct Shared {
     node: Mutex<Node>,
+    /// How often the control plane has changed the node.
+    changes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     /// What padding must not exceed: the MTU inside the tunnel.
     pub(crate) mtu_bytes: AtomicU16,
@@ -53,6 +55,7 @@ impl Shared {
     ) -> Shared {
         Shared {
             node: Mutex::new(node),
+            changes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             mtu_bytes: AtomicU16::new(mtu_bytes),
             workers,
@@ -71,6 +74,15 @@ impl Shared {
     /// For the control plane, which must still be able to read and to revoke.
     pub(crate) fn lock_anyway(&self) -> MutexGuard<'_, Node> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the control plane, which says so while it holds the node.
+    pub(crate) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
