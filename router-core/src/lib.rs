@@ -8,6 +8,7 @@ mod config;
 mod datapath;
 pub mod flow;
 pub mod fragments;
+mod index;
 mod limits;
 pub mod nat;
 mod node;

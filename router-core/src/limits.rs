@@ -7,8 +7,7 @@ use core::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
-use siphasher::sip::SipHasher13;
-use wg_proto::Instant;
+use wg_proto::{Instant, SipHash};
 
 // Our own choices.
 
@@ -28,7 +27,7 @@ const SECOND_NANOS: u64 = 1_000_000_000;
 pub(crate) struct Limits {
     sources: Box<[Bucket]>,
     all: Bucket,
-    hasher: SipHasher13,
+    hasher: SipHash,
     random: ChaCha12Rng,
 }
 
@@ -47,7 +46,7 @@ impl Limits {
         Limits {
             sources: vec![Bucket::default(); BUCKETS].into(),
             all: Bucket::default(),
-            hasher: SipHasher13::new_with_key(&key),
+            hasher: SipHash::new(&key),
             random,
         }
     }

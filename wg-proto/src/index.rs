@@ -1,13 +1,11 @@
 //! Names of peers and of sessions, and the table that finds a session by the index a packet carries.
 
-use core::hash::Hasher;
-
 use hashbrown::HashTable;
 use rand_core::Rng;
-use siphasher::sip::SipHasher13;
 
 use crate::rng::DeviceRng;
 use crate::session::RxKey;
+use crate::siphash::SipHash;
 
 /// A peer's slot in its device. Stable as long as the peer exists; reused, oldest first, after it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,18 +53,17 @@ impl SessionIndex {
 
 /// A keyed hash, so that nobody outside can choose what collides.
 #[derive(Clone)]
-pub(crate) struct HashKey(SipHasher13);
+pub(crate) struct HashKey(SipHash);
 
 impl HashKey {
     pub(crate) fn new(key: [u8; 16]) -> HashKey {
-        HashKey(SipHasher13::new_with_key(&key))
+        HashKey(SipHash::new(&key))
     }
 
-    /// Hashes the bytes in one write.
+    /// The hash of the bytes.
+    #[inline]
     pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
-        let mut hasher = self.0;
-        hasher.write(bytes);
-        hasher.finish()
+        self.0.hash(bytes)
     }
 }
 

@@ -86,6 +86,7 @@ mod replay;
 mod rng;
 mod schedule;
 mod session;
+mod siphash;
 mod slots;
 mod staging;
 mod tai64n;
@@ -114,6 +115,7 @@ pub use message::{
 };
 pub use outcome::{Decapsulated, Encapsulated, Handled, Transmit};
 pub use session::{Opened, RxKey};
+pub use siphash::SipHash;
 pub use time::{Instant, UnixTime};
 pub use timers::Timer;
 pub use view::PeerView;

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
-use siphasher::sip::SipHasher13;
+use wg_proto::SipHash;
 
 // Our own choice.
 
@@ -18,7 +18,7 @@ const COUNTERS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Identifications {
     counters: Box<[u16]>,
-    hasher: SipHasher13,
+    hasher: SipHash,
 }
 
 impl Identifications {
@@ -27,7 +27,7 @@ impl Identifications {
         let mut key = [0; 16];
         random.fill_bytes(&mut key);
         let counters: Vec<u16> = (0..COUNTERS).map(|_| random.next_u32() as u16).collect();
-        Identifications { counters: counters.into(), hasher: SipHasher13::new_with_key(&key) }
+        Identifications { counters: counters.into(), hasher: SipHash::new(&key) }
     }
 
     /// The next identification between these addresses.

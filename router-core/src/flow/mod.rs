@@ -13,8 +13,6 @@
 //! sent it: this is what keeps two sessions' translations apart.
 
 mod caps;
-mod hash;
-mod index;
 mod lists;
 mod phase;
 mod record;

@@ -2,14 +2,15 @@
 
 use alloc::vec::Vec;
 
-use super::hash::TupleHasher;
-use super::index::Index;
+use wg_proto::SipHash;
+
 use super::phase::{Phase, Rank};
 use super::record::{Cold, Flow, FlowMeta, Hot, NewFlow, Removed};
 use super::tcp_state::{Segment, TcpVerdict};
 use super::tick::Tick;
 use super::tuple::{Address, Direction, Tuple};
 use super::wheel::Wheel;
+use crate::index::Index;
 use crate::packet::Protocol;
 
 /// The most flows a table can be made for: flow and direction must fit 32 bits, and numbers leave a bit to spare.
@@ -41,7 +42,8 @@ pub struct FlowId(u32);
 /// `count`; per batch `expire` until it returns `None` or the budget is used up, then `next_expiry`.
 #[derive(Debug)]
 pub struct FlowTable<A> {
-    hasher: TupleHasher,
+    hasher: SipHash,
+    /// Two entries for each flow.
     index: Index,
     hot: Vec<Hot<A>>,
     cold: Vec<Cold>,
@@ -72,6 +74,14 @@ pub struct Step {
     pub to: Phase,
 }
 
+impl Step {
+    /// A packet passes, and its flow stays as far as it has come.
+    #[inline]
+    const fn staying(phase: Phase) -> Step {
+        Step { verdict: TcpVerdict::Accept, from: phase, to: phase }
+    }
+}
+
 /// What the owner of sessions says about a flow that might give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -88,8 +98,8 @@ impl<A: Address> FlowTable<A> {
     pub fn new(flows_max: u32, key: &[u8; 16]) -> FlowTable<A> {
         let flows_max = flows_max.min(FLOWS_LIMIT);
         FlowTable {
-            hasher: TupleHasher::new(key),
-            index: Index::new(flows_max),
+            hasher: SipHash::new(key),
+            index: Index::new(2 * flows_max),
             hot: Vec::with_capacity(flows_max as usize),
             cold: Vec::with_capacity(flows_max as usize),
             wheel: Wheel::new(flows_max),
@@ -116,7 +126,7 @@ impl<A: Address> FlowTable<A> {
     /// The flow a packet with this tuple belongs to, and which way through it the packet goes.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
-        self.lookup_tagged(self.hasher.tag(tuple), tuple)
+        self.lookup_tagged(self.hash(tuple), tuple)
     }
 
     /// [`lookup`](FlowTable::lookup), of a tuple that its owner would rather keep in registers.
@@ -128,7 +138,7 @@ impl<A: Address> FlowTable<A> {
     /// What [`guess_many`](FlowTable::guess_many) begins with.
     #[inline]
     pub fn tag(&self, tuple: &Tuple<A>) -> Tag {
-        Tag { hash: self.hasher.tag(tuple), is_tcp: tuple.protocol == Protocol::TCP }
+        Tag { hash: self.hash(tuple), is_tcp: tuple.protocol == Protocol::TCP }
     }
 
     /// Guesses what [`lookup`](FlowTable::lookup) will find for a batch, in the same order: at most [`BATCH`] are looked
@@ -139,7 +149,7 @@ impl<A: Address> FlowTable<A> {
         let entries = tags.iter().take(BATCH).fold(0, |all, tag| all ^ self.index.touch(tag.hash));
         core::hint::black_box(entries);
         for (tag, found) in tags.iter().zip(found.iter_mut()).take(BATCH) {
-            *found = self.index.guess(tag.hash).map(|(flow, direction)| (FlowId(flow), direction));
+            *found = self.index.guess(tag.hash).map(split);
         }
         let guessed = tags.iter().zip(found.iter());
         let records = guessed
@@ -166,15 +176,15 @@ impl<A: Address> FlowTable<A> {
         if self.is_full() {
             return Err(InsertError::Full);
         }
-        let (original, reply) = (self.hasher.tag(&flow.original), self.hasher.tag(&flow.reply));
+        let (original, reply) = (self.hash(&flow.original), self.hash(&flow.reply));
         let is_taken = |tag, tuple| self.lookup_tagged(tag, tuple).is_some();
         if flow.original == flow.reply || is_taken(original, &flow.original) || is_taken(reply, &flow.reply) {
             return Err(InsertError::TupleTaken);
         }
         let number = self.wheel.take_number();
         self.store(number, Hot::new(now, flow), Cold::new(&flow.opening));
-        self.index.insert(original, number, Direction::Original);
-        self.index.insert(reply, number, Direction::Reply);
+        self.index.insert(original, joined(number, Direction::Original));
+        self.index.insert(reply, joined(number, Direction::Reply));
         self.arm(now, number);
         Ok(FlowId(number))
     }
@@ -186,8 +196,8 @@ impl<A: Address> FlowTable<A> {
         }
         let number = id.0 as usize;
         let removed = self.hot[number].removed();
-        self.index.remove(self.hasher.tag(&removed.original), id.0, Direction::Original);
-        self.index.remove(self.hasher.tag(&removed.reply), id.0, Direction::Reply);
+        self.index.remove(self.hash(&removed.original), joined(id.0, Direction::Original));
+        self.index.remove(self.hash(&removed.reply), joined(id.0, Direction::Reply));
         self.wheel.free_number(id.0);
         self.hot[number].set_unused();
         self.flows_used -= 1;
@@ -211,12 +221,12 @@ impl<A: Address> FlowTable<A> {
     pub fn datagram(&mut self, now: Tick, id: FlowId, direction: Direction) -> Option<Step> {
         let hot = self.used_mut(id)?;
         let from = hot.phase();
+        hot.last_seen = hot.last_seen.max(now);
         let to = match (from, direction) {
             (Phase::Unreplied, Direction::Reply) => Phase::Replied,
-            (Phase::Unreplied | Phase::Replied | Phase::Tcp(_), _) => from,
+            (Phase::Unreplied | Phase::Replied | Phase::Tcp(_), _) => return Some(Step::staying(from)),
         };
-        hot.last_seen = hot.last_seen.max(now);
-        self.enter(now, id, from, to);
+        self.change(now, id, to);
         Some(Step { verdict: TcpVerdict::Accept, from, to })
     }
 
@@ -334,10 +344,19 @@ impl<A: Address> FlowTable<A> {
         self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())
     }
 
+    /// The half of the hash that the index stores and places by.
+    #[inline(always)]
+    fn hash(&self, tuple: &Tuple<A>) -> u32 {
+        (A::with_key(tuple, |bytes| self.hasher.hash(bytes)) >> 32) as u32
+    }
+
     #[inline]
     fn lookup_tagged(&self, tag: u32, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
-        let is_it = |flow: u32, direction| self.hot[flow as usize].tuple(direction) == *tuple;
-        self.index.find(tag, is_it).map(|(flow, direction)| (FlowId(flow), direction))
+        let is_it = |number| {
+            let (flow, direction) = split(number);
+            self.hot[flow.0 as usize].tuple(direction) == *tuple
+        };
+        self.index.find(tag, is_it).map(split)
     }
 
     /// Reads a flow's record, to bring it into the cache. Only TCP needs the cold half.
@@ -393,6 +412,18 @@ impl<A: Address> FlowTable<A> {
         }
         None
     }
+}
+
+/// Flow and direction as one number, for the index. Flows are below 2^30.
+const fn joined(flow: u32, direction: Direction) -> u32 {
+    flow << 1 | direction.index() as u32
+}
+
+/// What [`joined`] was given.
+#[inline]
+const fn split(number: u32) -> (FlowId, Direction) {
+    let direction = if number & 1 == 0 { Direction::Original } else { Direction::Reply };
+    (FlowId(number >> 1), direction)
 }
 
 const fn may_go(rank: Rank, standing: Standing) -> bool {

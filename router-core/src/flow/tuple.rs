@@ -101,7 +101,7 @@ pub trait Address: Copy + Ord + Hash + Debug + sealed::Sealed + 'static {
     /// The address of this number, or the last address if there is none so high.
     fn from_number(number: u128) -> Self;
 
-    /// Hands the tuple's bytes to `hash` in one piece, padded to whole words.
+    /// Hands the tuple's bytes to `hash` in one piece, as few as say it.
     #[doc(hidden)]
     fn with_key<R>(tuple: &Tuple<Self>, hash: impl FnOnce(&[u8]) -> R) -> R;
 }
@@ -120,7 +120,7 @@ impl Address for Ipv4Addr {
 
     #[inline(always)]
     fn with_key<R>(tuple: &Tuple<Ipv4Addr>, hash: impl FnOnce(&[u8]) -> R) -> R {
-        let mut key = [0; 16];
+        let mut key = [0; 13];
         key[0..4].copy_from_slice(&tuple.src.octets());
         key[4..8].copy_from_slice(&tuple.dst.octets());
         key[8..10].copy_from_slice(&tuple.src_port.to_ne_bytes());
@@ -144,7 +144,7 @@ impl Address for Ipv6Addr {
 
     #[inline(always)]
     fn with_key<R>(tuple: &Tuple<Ipv6Addr>, hash: impl FnOnce(&[u8]) -> R) -> R {
-        let mut key = [0; 40];
+        let mut key = [0; 37];
         key[0..16].copy_from_slice(&tuple.src.octets());
         key[16..32].copy_from_slice(&tuple.dst.octets());
         key[32..34].copy_from_slice(&tuple.src_port.to_ne_bytes());

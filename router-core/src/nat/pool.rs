@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use siphasher::sip::SipHasher13;
+use wg_proto::SipHash;
 
 use super::space::PortSpace;
 use crate::flow::{Address, Tuple};
@@ -44,7 +44,7 @@ pub enum PoolError {
 pub(super) struct Pools<A> {
     pools: BTreeMap<PoolId, Pool<A>>,
     externals: BTreeMap<A, External<A>>,
-    hasher: SipHasher13,
+    hasher: SipHash,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(super) struct External<A> {
 
 impl<A: Address> Pools<A> {
     pub(super) fn new(key: &[u8; 16]) -> Pools<A> {
-        Pools { pools: BTreeMap::new(), externals: BTreeMap::new(), hasher: SipHasher13::new_with_key(key) }
+        Pools { pools: BTreeMap::new(), externals: BTreeMap::new(), hasher: SipHash::new(key) }
     }
 
     /// Adds a pool or changes one. Flows keep the addresses and ports they have.

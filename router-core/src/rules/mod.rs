@@ -19,8 +19,7 @@ mod subjects;
 
 use core::net::IpAddr;
 
-use siphasher::sip::SipHasher13;
-use wg_proto::{Instant, PeerIndex};
+use wg_proto::{Instant, PeerIndex, SipHash};
 
 pub(crate) use destinations::{Action, Selected};
 pub use rule::{
@@ -69,7 +68,7 @@ pub(crate) struct NoMatch {
 
 impl Rules {
     pub(crate) fn new(sessions_max: u32, key: &[u8; 16]) -> Rules {
-        let hasher = SipHasher13::new_with_key(key);
+        let hasher = SipHash::new(key);
         Rules {
             slots: Slots::new(sessions_max, hasher),
             subjects: Subjects::new(sessions_max, hasher),
@@ -139,10 +138,12 @@ impl Rules {
             none.refusal = none.refusal.or(Some(subject.deny()));
             let slots = self.subjects.sessions(subject, destination, protocol, port, &self.slots);
             for slot in slots {
+                // Asked first, so that the processor waits for it and for the session together.
+                let has_lapsed = self.slots.has_lapsed(now, slot);
                 let Some(action) = self.slots.find_action(slot, destination, protocol, port) else {
                     continue;
                 };
-                if self.slots.has_lapsed(now, slot) {
+                if has_lapsed {
                     none.lapsed = true;
                     continue;
                 }
@@ -157,15 +158,21 @@ impl Rules {
     /// packets that open a flow. Every loop's reads are independent of each other, so the processor waits for all of
     /// them together.
     pub(crate) fn touch_many<A: Selected + Into<IpAddr>>(&self, packets: &[(A, A)]) {
-        let mut slots = [None; BATCH];
-        for (slot, (source, _)) in slots.iter_mut().zip(packets) {
-            *slot = self.subjects.guess((*source).into());
-        }
-        let guessed = || slots.iter().zip(packets).filter_map(|(slot, (_, to))| Some((slot.as_ref()?, to)));
-        let slots = guessed().fold(0, |all, (slot, _)| all ^ self.slots.touch(*slot));
-        core::hint::black_box(slots);
-        let actions = guessed().fold(0, |all, (slot, to)| all ^ self.slots.touch_destinations(*slot, *to));
-        core::hint::black_box(actions);
+        let (mut tags, mut slots) = ([0; BATCH], [None; BATCH]);
+        let (tags, slots) = (&mut tags[..packets.len().min(BATCH)], &mut slots[..packets.len().min(BATCH)]);
+        tags.iter_mut()
+            .zip(packets)
+            .for_each(|(tag, (source, _))| *tag = self.subjects.tag((*source).into()));
+        wait_for(tags.iter().map(|tag| self.subjects.touch(*tag)));
+        slots.iter_mut().zip(&*tags).for_each(|(slot, tag)| *slot = self.subjects.guess(*tag));
+        slots.iter_mut().for_each(|slot| *slot = slot.and_then(|sender| self.subjects.first_of(sender)));
+        wait_for(slots.iter().flatten().map(|slot| self.slots.touch(*slot)));
+        let destinations = || {
+            let found = |slot: &Option<u32>| slot.and_then(|slot| self.slots.destinations::<A>(slot));
+            slots.iter().zip(packets).filter_map(move |(slot, (_, to))| Some((found(slot)?, *to)))
+        };
+        wait_for(destinations().map(|(sorted, _)| sorted.touch()));
+        wait_for(destinations().map(|(sorted, to)| sorted.touch_found(to)));
     }
 
     /// Whether a flow's session is alive: generation and leases, compared for each packet (P2, FLT-8).
@@ -243,6 +250,12 @@ impl Rules {
         self.slots.end_flows(slot);
         self.slots.session(slot).map(|session| session.id)
     }
+}
+
+/// Has the processor read all of this, and nothing in between wait for any of it.
+#[inline(always)]
+fn wait_for(reads: impl Iterator<Item = u64>) {
+    core::hint::black_box(reads.fold(0, |all, read| all ^ read));
 }
 
 /// A session and what it has carried.

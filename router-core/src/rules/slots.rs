@@ -4,10 +4,9 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-use wg_proto::{Instant, PeerIndex};
+use wg_proto::{Instant, PeerIndex, SipHash};
 
-use super::destinations::{Action, Destinations, Exact, Selected};
+use super::destinations::{Action, Destinations, Exact, Selected, Sorted};
 use super::rule::{EgressChoice, IngressMatch, Rule, RuleError, SessionId, Subject};
 use super::{FOREVER, SessionView};
 use crate::flow::{Caps, Direction, SessionRef, SessionUse, Standing};
@@ -78,7 +77,7 @@ pub(super) struct Slots {
     records: Vec<Option<Record>>,
     free: Vec<u32>,
     by_id: HashTable<u32>,
-    hasher: SipHasher13,
+    hasher: SipHash,
     sessions_max: u32,
     node_deadline: Instant,
 }
@@ -131,7 +130,7 @@ impl Session {
 }
 
 impl Slots {
-    pub(super) fn new(sessions_max: u32, hasher: SipHasher13) -> Slots {
+    pub(super) fn new(sessions_max: u32, hasher: SipHash) -> Slots {
         let capacity = sessions_max as usize;
         Slots {
             pulses: Vec::with_capacity(capacity),
@@ -225,20 +224,21 @@ impl Slots {
         protocol: Protocol,
         port: u16,
     ) -> Option<&Action<A>> {
-        A::of(&self.session(slot)?.destinations)?.find(destination, protocol, port)
+        self.destinations(slot)?.find(destination, protocol, port)
     }
 
     /// Reads what a search in this slot will read first, to bring it into the cache.
+    #[inline]
     pub(super) fn touch(&self, slot: u32) -> u64 {
         let pulse = self.pulses.get(slot as usize).map_or(0, |pulse| pulse.generation);
         let used = self.record(slot).map_or(0, |record| u64::from(record.used.flows_used()));
         pulse ^ used
     }
 
-    /// As [`touch`](Slots::touch), what it will read next.
-    pub(super) fn touch_destinations<A: Selected>(&self, slot: u32, destination: A) -> u64 {
-        let sorted = self.session(slot).and_then(|session| A::of(&session.destinations));
-        sorted.map_or(0, |sorted| sorted.touch(destination))
+    /// Its destinations, to be touched in turn.
+    #[inline]
+    pub(super) fn destinations<A: Selected>(&self, slot: u32) -> Option<&Sorted<A>> {
+        self.session(slot).and_then(|session| A::of(&session.destinations))
     }
 
     /// The session in an occupied slot, and whether it translates the source.
@@ -354,11 +354,11 @@ impl Pulse {
     }
 }
 
-fn hash_id(hasher: &SipHasher13, id: SessionId) -> u64 {
+fn hash_id(hasher: &SipHash, id: SessionId) -> u64 {
     hasher.hash(&id.0.to_ne_bytes())
 }
 
-fn hash_slot(records: &[Option<Record>], hasher: &SipHasher13, slot: u32) -> u64 {
+fn hash_slot(records: &[Option<Record>], hasher: &SipHash, slot: u32) -> u64 {
     let record = records[slot as usize].as_ref().expect("only occupied slots stand in the table");
     hash_id(hasher, record.session.id)
 }

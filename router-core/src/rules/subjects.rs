@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-use wg_proto::IpNet;
+use wg_proto::{IpNet, SipHash};
 
 use super::destinations::{Exact, Selected};
 use super::rule::{IngressMatch, Subject};
 use super::slots::{Listing, Slots};
+use crate::index::Index;
 use crate::packet::Protocol;
 use crate::verdict::{Ingress, Refusal};
 
@@ -33,18 +33,18 @@ pub(super) struct Entry {
 pub(super) struct Subjects {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
-    hosts: HashTable<u32>,
+    hosts: Index,
     /// How many of them may come in anywhere.
     anywhere: u32,
     /// Numbers of wide subjects, in the order they came.
     wide: Vec<u32>,
     /// Slots whose single destination is exact.
     exact: HashTable<u32>,
-    hasher: SipHasher13,
+    hasher: SipHash,
 }
 
 /// Memory of a subject, at most one per session: the entry and its places in the tables.
-pub(super) const SUBJECT_BYTES: usize = size_of::<Option<Entry>>() + 4 + 2 * 10;
+pub(super) const SUBJECT_BYTES: usize = size_of::<Option<Entry>>() + 4 + 12 + 10;
 
 const _: () = assert!(size_of::<Option<Entry>>() == 64);
 
@@ -59,12 +59,12 @@ impl Entry {
 }
 
 impl Subjects {
-    pub(super) fn new(sessions_max: u32, hasher: SipHasher13) -> Subjects {
+    pub(super) fn new(sessions_max: u32, hasher: SipHash) -> Subjects {
         let capacity = sessions_max as usize;
         Subjects {
             entries: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
-            hosts: HashTable::with_capacity(capacity),
+            hosts: Index::new(sessions_max),
             anywhere: 0,
             wide: Vec::new(),
             exact: HashTable::with_capacity(capacity),
@@ -81,8 +81,8 @@ impl Subjects {
         let host = move |ingress| Subject { ingress, source: source.into() };
         let anywhere = (self.anywhere > 0).then_some(IngressMatch::Any);
         let ingresses = core::iter::once(here).chain(anywhere);
-        let hash = hash_source(&self.hasher, source);
-        let hosts = ingresses.filter_map(move |at| self.find_host(hash, &host(at)));
+        let tag = self.tag(source);
+        let hosts = ingresses.filter_map(move |at| self.find_host(tag, &host(at)));
         let wide = self.wide.iter().filter_map(|number| self.entry(*number)).filter(move |entry| {
             let is_here = entry.subject.ingress == here || entry.subject.ingress == IngressMatch::Any;
             is_here && entry.subject.source.contains(&source)
@@ -90,12 +90,33 @@ impl Subjects {
         hosts.chain(wide)
     }
 
-    /// The first session of a sender with this one address, wherever it comes in: a guess for looking ahead.
-    pub(super) fn guess(&self, source: IpAddr) -> Option<u32> {
-        let is_it =
-            |number: &u32| self.entry(*number).is_some_and(|entry| entry.subject.source.addr() == source);
-        let number = self.hosts.find(hash_source(&self.hasher, source), is_it)?;
-        self.entry(*number)?.first
+    /// Where the search for a sender with this one address begins. By the source alone: one source comes in at one or two
+    /// places, and looking ahead does not know where.
+    #[inline]
+    pub(super) fn tag(&self, source: IpAddr) -> u32 {
+        let hash = match source {
+            IpAddr::V4(source) => self.hasher.hash(&source.octets()),
+            IpAddr::V6(source) => self.hasher.hash(&source.octets()),
+        };
+        (hash >> 32) as u32
+    }
+
+    /// Reads where that is, to bring it into the cache.
+    #[inline]
+    pub(super) fn touch(&self, tag: u32) -> u64 {
+        self.hosts.touch(tag)
+    }
+
+    /// The number of the sender under this tag: nearly always the right one.
+    #[inline]
+    pub(super) fn guess(&self, tag: u32) -> Option<u32> {
+        self.hosts.guess(tag)
+    }
+
+    /// The first of its sessions that are looked through.
+    #[inline]
+    pub(super) fn first_of(&self, number: u32) -> Option<u32> {
+        self.entry(number)?.first
     }
 
     /// The subject's sessions that may mean such a packet: the one with exactly this destination, then the others.
@@ -186,9 +207,9 @@ impl Subjects {
         self.entries[number as usize].as_ref()
     }
 
-    fn find_host(&self, hash: u64, subject: &Subject) -> Option<&Entry> {
-        let is_it = |number: &u32| self.entry(*number).is_some_and(|entry| entry.subject == *subject);
-        self.hosts.find(hash, is_it).and_then(|number| self.entry(*number))
+    fn find_host(&self, tag: u32, subject: &Subject) -> Option<&Entry> {
+        let is_it = |number| self.entry(number).is_some_and(|entry| entry.subject == *subject);
+        self.hosts.find(tag, is_it).and_then(|number| self.entry(number))
     }
 
     fn find_exact(&self, number: u32, exact: Exact, slots: &Slots) -> Option<u32> {
@@ -202,8 +223,7 @@ impl Subjects {
     fn find_or_make(&mut self, subject: &Subject, deny: Refusal) -> u32 {
         let is_host = is_host(&subject.source);
         let found = if is_host {
-            let hash = hash_source(&self.hasher, subject.source.addr());
-            self.find_host(hash, subject).map(|entry| entry.number)
+            self.find_host(self.tag(subject.source.addr()), subject).map(|entry| entry.number)
         } else {
             let is_it = |number: &&u32| self.entry(**number).is_some_and(|entry| entry.subject == *subject);
             self.wide.iter().find(is_it).copied()
@@ -220,11 +240,7 @@ impl Subjects {
             Some(Entry { subject, deny, first: None, last: None, hashed: 0, number });
         if is_host {
             self.anywhere += u32::from(subject.ingress == IngressMatch::Any);
-            let (entries, hasher) = (&self.entries, &self.hasher);
-            self.hosts.insert_unique(hash_source(hasher, subject.source.addr()), number, |number| {
-                let entry = entries[*number as usize].as_ref().expect("only used entries stand in the table");
-                hash_source(hasher, entry.subject.source.addr())
-            });
+            self.hosts.insert(self.tag(subject.source.addr()), number);
         } else {
             self.wide.push(number);
         }
@@ -235,10 +251,7 @@ impl Subjects {
         let Some(entry) = self.entries[number as usize].take() else { return };
         if is_host(&entry.subject.source) {
             self.anywhere -= u32::from(entry.subject.ingress == IngressMatch::Any);
-            let hash = hash_source(&self.hasher, entry.subject.source.addr());
-            if let Ok(place) = self.hosts.find_entry(hash, |other| *other == number) {
-                place.remove();
-            }
+            self.hosts.remove(self.tag(entry.subject.source.addr()), number);
         } else {
             self.wide.retain(|other| *other != number);
         }
@@ -257,16 +270,7 @@ fn is_host(source: &IpNet) -> bool {
     source.prefix_len() == source.max_prefix_len()
 }
 
-/// By the source alone: one source comes in at one or two places, and looking ahead does not know where.
-fn hash_source(hasher: &SipHasher13, source: IpAddr) -> u64 {
-    let source = match source {
-        IpAddr::V4(source) => u128::from(source.to_bits()),
-        IpAddr::V6(source) => source.to_bits(),
-    };
-    hasher.hash(&source.to_ne_bytes())
-}
-
-fn hash_exact(hasher: &SipHasher13, subject: u32, exact: Exact) -> u64 {
+fn hash_exact(hasher: &SipHash, subject: u32, exact: Exact) -> u64 {
     let mut key = [0; 24];
     key[..16].copy_from_slice(&exact.address.to_ne_bytes());
     key[16..20].copy_from_slice(&subject.to_ne_bytes());
@@ -275,7 +279,7 @@ fn hash_exact(hasher: &SipHasher13, subject: u32, exact: Exact) -> u64 {
     hasher.hash(&key)
 }
 
-fn hash_slot(hasher: &SipHasher13, slots: &Slots, slot: u32) -> u64 {
+fn hash_slot(hasher: &SipHash, slots: &Slots, slot: u32) -> u64 {
     let record = slots.record(slot).expect("only occupied slots stand in the table");
     let exact = slots.exact(slot).expect("only exact ones stand in the table");
     hash_exact(hasher, record.place.subject, exact)

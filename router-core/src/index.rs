@@ -1,21 +1,17 @@
-//! The hash index: from a tuple's tag to candidate flows, eight bytes an entry.
+//! The hash index: from a tag, half of a keyed hash, to the numbers of what may be meant, eight bytes an entry. Flows stand in
+//! one, and senders.
 //!
 //! Open addressing with linear probing. An entry's home is computed from its own tag, so removal can close the gap
-//! by moving later entries back without looking at any flow: there are no tombstones, and a table that has been
+//! by moving later entries back without looking at what they stand for: there are no tombstones, and a table that has been
 //! full is as fast as a new one.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::tuple::Direction;
-
-/// Entries per flow: two are used, so the index is at most two thirds full and probes stay within a cache line or two.
-const ENTRIES_PER_FLOW: usize = 3;
-
-/// An empty entry. Used ones are never 0, because the value half starts at 1.
+/// An empty entry. Used ones are never 0, because the number's half starts at 1.
 const EMPTY: u64 = 0;
 
-/// Holds two entries for each of up to a fixed number of flows.
+/// Holds up to a fixed number of entries.
 #[derive(Debug)]
 pub(crate) struct Index {
     /// Zeroed pages from the allocator: untouched ones cost no memory.
@@ -23,30 +19,24 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// An index for `flows_max` flows.
-    pub(crate) fn new(flows_max: u32) -> Index {
-        let entries = (flows_max as usize).saturating_mul(ENTRIES_PER_FLOW).max(ENTRIES_PER_FLOW);
-        Index { entries: vec![EMPTY; entries] }
+    /// An index for `used_max` entries: with half as many again it is at most two thirds full, and probes stay within a
+    /// cache line or two.
+    pub(crate) fn new(used_max: u32) -> Index {
+        let used_max = (used_max as usize).max(2);
+        Index { entries: vec![EMPTY; used_max + used_max / 2] }
     }
 
     /// The first candidate under this tag that `is_it` confirms.
     #[inline]
-    pub(crate) fn find(
-        &self,
-        tag: u32,
-        mut is_it: impl FnMut(u32, Direction) -> bool,
-    ) -> Option<(u32, Direction)> {
+    pub(crate) fn find(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut position = self.home(tag);
         loop {
             let entry = self.entries[position];
             if entry == EMPTY {
                 return None;
             }
-            if entry_tag(entry) == tag {
-                let (flow, direction) = entry_value(entry);
-                if is_it(flow, direction) {
-                    return Some((flow, direction));
-                }
+            if entry_tag(entry) == tag && is_it(entry_number(entry)) {
+                return Some(entry_number(entry));
             }
             position = self.next(position);
         }
@@ -60,22 +50,22 @@ impl Index {
 
     /// The first entry under this tag, confirmed by nothing.
     #[inline]
-    pub(crate) fn guess(&self, tag: u32) -> Option<(u32, Direction)> {
-        self.find(tag, |_, _| true)
+    pub(crate) fn guess(&self, tag: u32) -> Option<u32> {
+        self.find(tag, |_| true)
     }
 
-    /// Adds an entry. The caller keeps to the number of flows given at construction.
-    pub(crate) fn insert(&mut self, tag: u32, flow: u32, direction: Direction) {
+    /// Adds an entry. The caller keeps to how many were promised at construction, and to numbers below `u32::MAX`.
+    pub(crate) fn insert(&mut self, tag: u32, number: u32) {
         let mut position = self.home(tag);
         while self.entries[position] != EMPTY {
             position = self.next(position);
         }
-        self.entries[position] = pack(tag, flow, direction);
+        self.entries[position] = pack(tag, number);
     }
 
     /// Removes an entry; nothing happens if it is not there.
-    pub(crate) fn remove(&mut self, tag: u32, flow: u32, direction: Direction) {
-        let wanted = pack(tag, flow, direction);
+    pub(crate) fn remove(&mut self, tag: u32, number: u32) {
+        let wanted = pack(tag, number);
         let mut position = self.home(tag);
         while self.entries[position] != wanted {
             if self.entries[position] == EMPTY {
@@ -117,9 +107,8 @@ impl Index {
     }
 }
 
-fn pack(tag: u32, flow: u32, direction: Direction) -> u64 {
-    let value = (u64::from(flow) << 1 | direction.index() as u64) + 1;
-    u64::from(tag) << 32 | value
+fn pack(tag: u32, number: u32) -> u64 {
+    u64::from(tag) << 32 | (u64::from(number) + 1)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the upper half was shifted down")]
@@ -128,9 +117,8 @@ fn entry_tag(entry: u64) -> u32 {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-fn entry_value(entry: u64) -> (u32, Direction) {
-    let value = entry as u32 - 1;
-    (value >> 1, if value & 1 == 0 { Direction::Original } else { Direction::Reply })
+fn entry_number(entry: u64) -> u32 {
+    entry as u32 - 1
 }
 
 #[cfg(test)]
@@ -156,25 +144,23 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_plain_list_under_the_same_operations(operations in operations()) {
-            let mut index = Index::new(8);
-            let mut list: Vec<(u32, u32, Direction)> = Vec::new();
-            for (insert, tag, flow) in operations {
-                let direction = if tag % 2 == 0 { Direction::Original } else { Direction::Reply };
-                let known = list.iter().position(|entry| *entry == (tag, flow, direction));
+            let mut index = Index::new(16);
+            let mut list: Vec<(u32, u32)> = Vec::new();
+            for (insert, tag, number) in operations {
+                let known = list.iter().position(|entry| *entry == (tag, number));
                 match (insert, known) {
                     (true, None) if list.len() < 16 => {
-                        index.insert(tag, flow, direction);
-                        list.push((tag, flow, direction));
+                        index.insert(tag, number);
+                        list.push((tag, number));
                     }
                     (false, Some(position)) => {
-                        index.remove(tag, flow, direction);
+                        index.remove(tag, number);
                         list.swap_remove(position);
                     }
                     (true | false, _) => {}
                 }
-                for &(tag, flow, direction) in &list {
-                    let found = index.find(tag, |f, d| (f, d) == (flow, direction));
-                    prop_assert_eq!(found, Some((flow, direction)));
+                for &(tag, number) in &list {
+                    prop_assert_eq!(index.find(tag, |found| found == number), Some(number));
                 }
                 let used = index.entries.iter().filter(|entry| **entry != EMPTY).count();
                 prop_assert_eq!(used, list.len());
@@ -185,9 +171,9 @@ mod tests {
     #[test]
     fn removing_what_is_not_there_changes_nothing() {
         let mut index = Index::new(1);
-        index.insert(5, 0, Direction::Original);
-        index.remove(5, 0, Direction::Reply);
-        index.remove(6, 0, Direction::Original);
-        assert_eq!(index.find(5, |_, _| true), Some((0, Direction::Original)));
+        index.insert(5, 0);
+        index.remove(5, 1);
+        index.remove(6, 0);
+        assert_eq!(index.find(5, |_| true), Some(0));
     }
 }
