@@ -48,11 +48,11 @@ pub(super) struct Pools<A> {
 }
 
 #[derive(Debug)]
-struct Pool<A> {
+pub(super) struct Pool<A> {
     addresses: Vec<A>,
     /// Of each address, so that a new flow hashes its host only.
     hashes: Vec<u64>,
-    mapping: Mapping,
+    pub(super) mapping: Mapping,
 }
 
 /// One external address. It outlives its pools while flows use it, so that a port given back goes where it came from.
@@ -89,29 +89,27 @@ impl<A: Address> Pools<A> {
         self.forget_unused();
     }
 
-    pub(super) fn mapping(&self, id: PoolId) -> Option<Mapping> {
-        self.pools.get(&id).map(|pool| pool.mapping)
+    pub(super) fn pool(&self, id: PoolId) -> Option<&Pool<A>> {
+        self.pools.get(&id)
     }
 
     /// The one external address that this host has in the pool. MAP-2: chosen by a keyed hash of host and address, the
     /// highest wins, so that nothing need be remembered and an added address moves few hosts.
-    pub(super) fn address_for(&self, id: PoolId, host: A) -> Option<A> {
-        let pool = self.pools.get(&id)?;
-        match pool.addresses.as_slice() {
-            [only] => Some(*only),
-            several => {
-                let host = self.hash(host);
-                let ranked = several.iter().zip(&pool.hashes);
-                ranked.max_by_key(|(_, hash)| mixed(host ^ **hash)).map(|(address, _)| *address)
-            }
+    pub(super) fn address_for(&self, pool: &Pool<A>, host: A) -> Option<A> {
+        if let [only] = *pool.addresses {
+            return Some(only);
         }
+        let (host, first) = (self.hash(host), *pool.addresses.first()?);
+        let weights = pool.hashes.iter().map(|hash| mixed(host ^ hash));
+        let highest = |(most, chosen), (weight, address): (u64, &A)| {
+            if weight > most { (weight, *address) } else { (most, chosen) }
+        };
+        Some(weights.zip(&pool.addresses).fold((0, first), highest).1)
     }
 
-    /// The ports of an address and protocol, made when first needed.
-    pub(super) fn space(&mut self, address: A, protocol: Protocol) -> Option<&mut PortSpace<A>> {
-        let which = space_index(protocol)?;
-        let external = self.externals.entry(address).or_insert_with(External::new);
-        Some(external.spaces[which].get_or_insert_with(|| Box::new(PortSpace::new())))
+    /// An address of a pool, with its ports, which are made when first needed.
+    pub(super) fn external(&mut self, address: A) -> &mut External<A> {
+        self.externals.entry(address).or_insert_with(External::new)
     }
 
     /// The ports of an address and protocol, if any was ever taken.
@@ -127,13 +125,6 @@ impl<A: Address> Pools<A> {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn spaces_mut(&mut self) -> impl Iterator<Item = &mut PortSpace<A>> {
         self.externals.values_mut().flat_map(|external| &mut external.spaces).flatten().map(Box::as_mut)
-    }
-
-    /// One more flow has a port of the address.
-    pub(super) fn add_flow(&mut self, address: A) {
-        if let Some(external) = self.externals.get_mut(&address) {
-            external.flows_used += 1;
-        }
     }
 
     /// One flow fewer has a port of the address, which goes with the last one if no pool has it.
@@ -158,6 +149,17 @@ impl<A: Address> Pools<A> {
 impl<A: Copy + Ord> External<A> {
     fn new() -> External<A> {
         External { spaces: [const { None }; 3], flows_used: 0 }
+    }
+
+    /// The ports of a protocol, made when first needed.
+    pub(super) fn space(&mut self, protocol: Protocol) -> Option<&mut PortSpace<A>> {
+        let space = &mut self.spaces[space_index(protocol)?];
+        Some(space.get_or_insert_with(|| Box::new(PortSpace::new())))
+    }
+
+    /// One more flow has one of its ports.
+    pub(super) fn add_flow(&mut self) {
+        self.flows_used += 1;
     }
 }
 

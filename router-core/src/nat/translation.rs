@@ -161,8 +161,8 @@ impl<A: Address> Nat<A> {
         let (address, mapping) = match snat {
             Snat::Off => return self.keep_source(flows, sent),
             Snat::Pool(id) => {
-                let mapping = self.pools.mapping(id).ok_or(NatError::UnknownPool)?;
-                (self.pools.address_for(id, original.src).ok_or(NatError::NoAddress)?, mapping)
+                let pool = self.pools.pool(id).ok_or(NatError::UnknownPool)?;
+                (self.pools.address_for(pool, original.src).ok_or(NatError::NoAddress)?, pool.mapping)
             }
         };
         if address == sent.src {
@@ -196,7 +196,8 @@ impl<A: Address> Nat<A> {
         let is_taken = |port| is_taken(flows, sent, Outside { address, port });
         let (inside, remote) = (inside_end(sent), remote_end(sent));
         let wish = Wish { protocol: sent.protocol, source_port: sent.src_port, remote };
-        let space = self.pools.space(address, sent.protocol).ok_or(NatError::PortsExhausted)?;
+        let external = self.pools.external(address);
+        let space = external.space(sent.protocol).ok_or(NatError::PortsExhausted)?;
         let port = match mapping {
             Mapping::PerDestination => space
                 .take(now, &wish, &mut self.random, is_taken)
@@ -214,7 +215,7 @@ impl<A: Address> Nat<A> {
             },
         };
         let port = port.ok_or(NatError::PortsExhausted)?;
-        self.pools.add_flow(address);
+        external.add_flow();
         Ok(Outside { address, port })
     }
 
