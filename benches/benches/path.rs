@@ -6,7 +6,8 @@ use std::cell::LazyCell;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use sluice_benches::router::{Pace, Scenario, Work, sessions as change_sessions};
+use sluice_benches::chase::Chase;
+use sluice_benches::router::{Longest, Pace, Scenario, Work, sessions as change_sessions};
 
 /// Parse, look up, rewrite, checksums, hop limit: 64 bytes over IPv4, source and destination translated.
 fn established(c: &mut Criterion) {
@@ -35,23 +36,36 @@ fn first_packet(c: &mut Criterion) {
         measure(&mut group, &format!("{name}, 32 at a time"), work, Pace::Batch);
     }
     measure(&mut group, "classification alone", Work::Classify, Pace::Single);
+    measure(&mut group, "classification alone, 32 at a time", Work::Classify, Pace::Batch);
     group.finish();
 }
 
-/// A session of ten destinations among 100 k others. Prints the longest single call, of which the machine's own
-/// interruptions are part.
+/// What the machine itself takes for one read that waits for the one before: through as much memory as 64 k flows have, and as
+/// 1 M flows or the rules of 100 k sessions have.
+fn memory(c: &mut Criterion) {
+    let mut group = c.benchmark_group("path/one line of memory in random order");
+    for (name, mebibytes) in [("of 6 MiB", 6), ("of 88 MiB", 88)] {
+        let mut chase = LazyCell::new(|| Chase::through(mebibytes << 20));
+        group.bench_function(BenchmarkId::from_parameter(name), |b| b.iter_custom(|reads| chase.run(reads)));
+    }
+    group.finish();
+}
+
+/// A session of ten destinations among 100 k others. Prints the longest single call, and beside it the longest pause of a loop
+/// that only looked at the clock for as long, in turn with the calls: what the machine's own interruptions are.
 fn sessions(c: &mut Criterion) {
     let mut change = LazyCell::new(change_sessions);
-    let mut longest: Option<Duration> = None;
+    let (mut calls, mut idle) = (Longest::default(), Longest::default());
     c.bench_function("path/close and open a session of 10", |b| {
         b.iter_custom(|times| {
             let pauses = change(times);
-            longest = longest.max(Some(pauses.longest));
+            calls.join(&pauses.calls);
+            idle.join(&pauses.idle);
             pauses.all
         });
     });
-    if let Some(longest) = longest {
-        println!("longest call: {longest:?}");
+    if calls.time > Duration::ZERO {
+        println!("calls: {calls:?}, the machine alone: {idle:?}");
     }
 }
 
@@ -70,6 +84,6 @@ fn measure(
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = established, first_packet, sessions
+    targets = established, first_packet, memory, sessions
 }
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! Shared inputs of the micro-benchmarks.
 
+pub mod chase;
 pub mod router;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

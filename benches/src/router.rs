@@ -2,7 +2,7 @@
 
 mod scenario;
 
-pub use scenario::{Pauses, Scenario, Work, sessions};
+pub use scenario::{Longest, Pauses, Scenario, Work, sessions};
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -150,8 +150,18 @@ impl Bench {
     /// Lets the rules answer, and nothing else. Returns how many packets they allow.
     #[inline(never)]
     pub fn classify(&self) -> usize {
-        let allowed = |question: &&Question| self.node.is_allowed(self.now, question);
-        self.questions.iter().filter(allowed).count()
+        self.questions.iter().filter(|question| self.node.is_allowed(self.now, question)).count()
+    }
+
+    /// As [`classify`](Bench::classify), looking ahead for the packets of each batch first.
+    #[inline(never)]
+    pub fn classify_ahead(&mut self) -> usize {
+        let mut allowed = 0;
+        for (questions, packets) in self.questions.chunks(BATCH).zip(self.ring.chunks(BATCH)) {
+            self.node.look_ahead(packets.iter().map(|(_, packet)| &packet[..]));
+            allowed += questions.iter().filter(|question| self.node.is_allowed(self.now, question)).count();
+        }
+        allowed
     }
 
     #[inline(always)]

@@ -73,7 +73,10 @@ impl Scenario {
         if self.work == Work::Classify {
             self.bench.ask(used);
             let started = Instant::now();
-            let allowed = self.bench.classify();
+            let allowed = match self.pace {
+                Pace::Single => self.bench.classify(),
+                Pace::Batch => self.bench.classify_ahead(),
+            };
             return (started.elapsed(), allowed);
         }
         let started = Instant::now();
@@ -116,13 +119,40 @@ impl Scenario {
     }
 }
 
+/// A pause that a router's packets should not notice.
+const PAUSE_MAX: Duration = Duration::from_micros(50);
+
 /// How long changes of sessions took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pauses {
     /// All of them.
     pub all: Duration,
+    /// Single calls.
+    pub calls: Longest,
+    /// Between two looks at the clock in a loop that does nothing else, for as long as the calls took: the machine's own pauses.
+    pub idle: Longest,
+}
+
+/// The longest of some times, and how many were too long.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Longest {
     /// The longest.
-    pub longest: Duration,
+    pub time: Duration,
+    /// How many were longer than 50 µs.
+    pub too_long: u64,
+}
+
+impl Longest {
+    fn note(&mut self, time: Duration) {
+        self.time = self.time.max(time);
+        self.too_long += u64::from(time > PAUSE_MAX);
+    }
+
+    /// Takes what another has noted as well.
+    pub fn join(&mut self, other: &Longest) {
+        self.time = self.time.max(other.time);
+        self.too_long += other.too_long;
+    }
 }
 
 /// Closes a session of ten destinations among 100 000 and opens it again, as often as it is told.
@@ -139,10 +169,22 @@ pub fn sessions() -> impl FnMut(u64) -> Pauses {
             let closed = Instant::now();
             bench.node.open_session(bench.now, &rule).expect("it is closed");
             let opened = Instant::now();
-            pauses.longest = pauses.longest.max(closed - started).max(opened - closed);
+            pauses.calls.note(closed - started);
+            pauses.calls.note(opened - closed);
             pauses.all += opened - started;
+            watch_the_clock(opened - started, &mut pauses.idle);
         }
         pauses
+    }
+}
+
+fn watch_the_clock(time: Duration, longest: &mut Longest) {
+    let started = Instant::now();
+    let mut before = started;
+    while before - started < time {
+        let now = Instant::now();
+        longest.note(now - before);
+        before = now;
     }
 }
 
