@@ -6,7 +6,8 @@
 //! The rules that are not plain bookkeeping:
 //! - Only a SYN opens a flow (TCP-4). A SYN that meets a live flow passes and changes nothing: its receiver answers
 //!   with a challenge ACK, the sender with a reset that names the exact sequence number, and that closes the flow.
-//!   If the receiver had forgotten the connection, it answers SYN-ACK, and the flow starts again from that pair.
+//!   If the receiver had forgotten the connection, it answers SYN-ACK, and the flow starts again from that pair. The same
+//!   in a handshake, whose SYN is repeated until its answer comes: a receiver that restarts meanwhile numbers anew.
 //! - A reset closes only at the exact next sequence number: what its receiver has acknowledged, or what its sender
 //!   has sent last (TCP-2). Elsewhere in the window it passes, so that the receiver can challenge it, and changes
 //!   nothing; outside it is dropped.

@@ -112,6 +112,48 @@ fn tcp_1_repeated_handshake_segments_pass_at_every_stage() {
 }
 
 #[test]
+fn tcp_1_an_answering_end_that_forgets_the_handshake_begins_it_anew() {
+    let far = Invalid(InvalidTcp::BeyondWindow);
+    for (second, is_repeated, acknowledged, verdict) in [
+        (S + 0x4000_0000, true, C + 1, Accept),
+        (S.wrapping_sub(0x4000_0000), true, C + 1, Accept),
+        (S + 0x4000_0000, false, C + 1, far),
+        (S + 0x4000_0000, true, C, far),
+        (S + 0x4000_0000, true, C + 2, far),
+    ] {
+        let mut track = TcpTrack::open(&syn(C), false).unwrap();
+        assert_eq!(track.step(Reply, &syn_ack(S, C + 1)), Accept);
+        if is_repeated {
+            assert_eq!(track.step(Original, &syn(C)), Accept);
+        }
+        assert_eq!(
+            track.step(Reply, &syn_ack(second, acknowledged)),
+            verdict,
+            "{second} {is_repeated} {acknowledged}"
+        );
+        assert_eq!(
+            track.step(Original, &ack(C + 1, second + 1)) == Accept,
+            verdict == Accept,
+            "{second} {is_repeated}"
+        );
+        assert_eq!(track.state() == TcpState::Established, verdict == Accept, "{second} {is_repeated}");
+    }
+}
+
+#[test]
+fn tcp_1_an_opener_that_has_its_answer_is_not_taken_back_to_the_handshake() {
+    for answer in [ack(C + 1, S + 1), syn_ack(C, S + 1)] {
+        let mut track = TcpTrack::open(&syn(C), false).unwrap();
+        assert_eq!(track.step(Reply, &syn_ack(S, C + 1)), Accept);
+        assert_eq!(track.step(Original, &syn(C)), Accept);
+        assert_eq!(track.step(Original, &answer), Accept);
+        let other = syn_ack(S + 0x4000_0000, C + 1);
+        assert_eq!(track.step(Reply, &other), Invalid(InvalidTcp::BeyondWindow));
+        assert_eq!(track.step(Original, &data(C + 1, S + 1, 10)), Accept);
+    }
+}
+
+#[test]
 fn tcp_1_refusal_needs_the_acknowledgement_of_the_syn() {
     for (rst, verdict, state) in [
         (segment(RST_ACK, 0, C + 1), Accept, TcpState::Reset),

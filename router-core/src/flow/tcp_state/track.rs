@@ -303,9 +303,7 @@ impl TcpTrack {
     }
 
     fn step_syn(&mut self, direction: Direction, syn: &Segment) -> TcpVerdict {
-        if self.is_opening() && self.check_window(direction, syn).is_ok() {
-            return TcpVerdict::Accept;
-        }
+        let is_repeated = self.is_opening() && self.check_window(direction, syn).is_ok();
         if direction == Direction::Original {
             if self.may_reopen(syn) {
                 *self = TcpTrack::opened_by(syn);
@@ -313,22 +311,37 @@ impl TcpTrack {
             }
             self.second_syn = SecondSyn::of(syn, self.picked_up());
         }
-        TcpVerdict::AcceptNoStateChange
+        if is_repeated { TcpVerdict::Accept } else { TcpVerdict::AcceptNoStateChange }
     }
 
     fn step_syn_ack(&mut self, direction: Direction, syn_ack: &Segment) -> TcpVerdict {
         match self.check_window(direction, syn_ack) {
             Ok(()) if self.is_opening() => {
                 self.advance(direction, syn_ack);
+                self.forget_second_syn(direction);
                 self.complete_handshake();
                 TcpVerdict::Accept
             }
             Ok(()) => TcpVerdict::AcceptNoStateChange,
-            Err(_) if direction == Direction::Reply && self.second_syn.is_seen() => {
+            Err(_) if direction == Direction::Reply && self.answers_second_syn(syn_ack) => {
                 self.start_again(syn_ack);
                 TcpVerdict::Accept
             }
             Err(reason) => TcpVerdict::Invalid(reason),
+        }
+    }
+
+    /// Whether the answering end may have forgotten what it answered before, and answers the opener's second SYN. In a
+    /// handshake that one is a repetition, so its number is known. RFC 9293 §3.5.1.
+    fn answers_second_syn(&self, syn_ack: &Segment) -> bool {
+        let is_repeated = self.is_opening();
+        self.second_syn.is_seen() && (!is_repeated || within(syn_ack.ack, self.ack[1], self.end[0]))
+    }
+
+    /// The opener carries on with the connection it has.
+    fn forget_second_syn(&mut self, direction: Direction) {
+        if direction == Direction::Original {
+            self.second_syn = self.second_syn.forgotten();
         }
     }
 
@@ -337,9 +350,7 @@ impl TcpTrack {
             return TcpVerdict::Invalid(reason);
         }
         self.advance(direction, segment);
-        if direction == Direction::Original {
-            self.second_syn = self.second_syn.forgotten();
-        }
+        self.forget_second_syn(direction);
         if kind == Kind::Fin {
             self.marks |= HAS_FINISHED << direction.index();
         }
@@ -465,7 +476,6 @@ impl SecondSyn {
         SecondSyn(SecondSyn::SEEN | picked_up | sack | scale)
     }
 
-    /// The opener carries on with the connection it has.
     const fn forgotten(self) -> SecondSyn {
         SecondSyn(self.0 & SecondSyn::PICKED_UP)
     }
