@@ -23,6 +23,7 @@ use core::time::Duration;
 use wg_proto::Instant;
 
 mod agenda;
+pub mod border;
 mod host;
 mod lan;
 mod link;

@@ -1,6 +1,8 @@
 //! The differences we intend. Each has its reason in docs/kernel-nat-differences.md, under the same name.
 
 use router_core::DropReason;
+use router_core::packet::TcpFlags;
+use router_core::sim::border::Side;
 use router_core::sim::wire::{self, Segment};
 
 use crate::play::Seen;
@@ -75,8 +77,6 @@ differences! {
     ErrorBroken,
     /// Errors about TCP segments that are not under way go no further.
     ErrorOutsideWindow,
-    /// Errors go to the host that sent what they quote, or nowhere.
-    ErrorMisaddressed,
     /// Source quench and redirects go no further.
     ErrorUnwanted,
     /// Pieces are sent on as they come, not when the last is there.
@@ -112,7 +112,8 @@ impl Difference {
             Difference::RefusalSaid => {
                 let is_silent = is_stopped(ours) && is_stopped(theirs) && theirs.answers.is_empty();
                 let is_known = because(&[DropReason::NatPairTaken]) || case.is_corrupt();
-                is_silent && says_prohibited(ours) && (is_tcp || case.cut().is_some() || is_known)
+                let is_to_client = case.step.from == Side::Inside && says_prohibited(ours);
+                is_silent && is_to_client && (case.is_tcp_but_no_syn() || case.cut().is_some() || is_known)
             }
             Difference::RuleBeforeHop => {
                 let is_known = says_prohibited(ours) || because(&[DropReason::NoFlow]);
@@ -125,7 +126,10 @@ impl Difference {
                     && is_stopped(theirs)
                     && theirs.answers.is_empty()
             }
-            Difference::ChecksumMissing => because(&[DropReason::UdpChecksumMissing]) && is_stopped(ours),
+            Difference::ChecksumMissing => {
+                let is_silent = is_stopped(ours) && ours.answers.is_empty();
+                case.flow.v6 && is_silent && because(&[DropReason::UdpChecksumMissing])
+            }
             Difference::PathMtuImpossible => {
                 is_error && only_theirs && because(&[DropReason::IcmpErrorBadMtu])
             }
@@ -137,15 +141,13 @@ impl Difference {
             Difference::ErrorOutsideWindow => {
                 is_error && is_tcp && only_theirs && because(&[DropReason::IcmpErrorOutsideWindow])
             }
-            Difference::ErrorMisaddressed => {
-                is_error && only_theirs && because(&[DropReason::IcmpErrorMisaddressed])
-            }
             Difference::ErrorUnwanted => {
                 is_error && only_theirs && because(&[DropReason::IcmpSourceQuench, DropReason::IcmpRedirect])
             }
             Difference::PiecesInPassing => {
                 let is_incomplete = matches!(case.cut(), Some(Cut::WithoutLast | Cut::Overlapping));
-                is_incomplete && ours.forwarded.is_empty() && is_stopped(theirs) && theirs.answers.is_empty()
+                let is_passing = ours.forwarded.is_empty() && ours.unfinished > 0 && ours.answers.is_empty();
+                is_incomplete && is_passing && is_stopped(theirs) && theirs.answers.is_empty()
             }
             Difference::PiecesTiny => case.cut() == Some(Cut::Tiny) && because(&[DropReason::FragmentTiny]),
             Difference::PieceQuoted => {
@@ -160,7 +162,11 @@ impl Difference {
                     && theirs.answers.is_empty()
             }
             // The kernel may have given the port to somebody else meanwhile.
-            Difference::ResetRemembered => case.is_after_reset && is_tcp && theirs.answers.is_empty(),
+            Difference::ResetRemembered => {
+                let is_silent = ours.answers.is_empty() && theirs.answers.is_empty();
+                let is_found = ours.forwarded.len() == 1 || because(&[DropReason::IcmpErrorWithoutFlow]);
+                case.is_after_reset && is_tcp && is_silent && is_found
+            }
             Difference::TcpOutOfTurn => is_tcp && only_theirs && because(&[DropReason::TcpInvalid]),
             Difference::TcpOutsideWindow => is_tcp && only_theirs && because(&[DropReason::TcpOutsideWindow]),
             Difference::TcpSecondSynAck => {
@@ -181,7 +187,6 @@ impl Difference {
             | Difference::PathMtuImpossible
             | Difference::ErrorBroken
             | Difference::ErrorOutsideWindow
-            | Difference::ErrorMisaddressed
             | Difference::ErrorUnwanted
             | Difference::RuleBeforeHop
             | Difference::HopBeforeState
@@ -228,6 +233,10 @@ impl Case<'_> {
         let has_ack = |segment: &Segment| segment.flags.ack();
         self.is_syn()
             && matches!(&self.step.action, Action::Packet(Body::Tcp(segment, _), _) if has_ack(segment))
+    }
+
+    fn is_tcp_but_no_syn(&self) -> bool {
+        matches!(self.step.action, Action::Packet(Body::Tcp(segment, _), _) if segment.flags != TcpFlags::SYN)
     }
 
     fn is_syn(&self) -> bool {

@@ -4,10 +4,11 @@ use router_core::sim::wire::Segment;
 
 use crate::rng::Dice;
 use crate::step::{Action, Body, Cut, ErrorStep, Flow, Kind, Oddity, Quote, Step, flags};
-use crate::world::{PORTS, Side};
+use router_core::sim::border::{PORTS, Side};
 
 const FLOWS: usize = 3;
-const STEPS_MAX: usize = 24;
+/// No sequence has more steps.
+pub(crate) const STEPS_MAX: usize = 24;
 
 /// Flows and what happens to them.
 #[derive(Debug, Clone)]

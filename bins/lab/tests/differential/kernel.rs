@@ -10,7 +10,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sluice_lab::{Host, Lab};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use crate::world::{Heard, INSIDE_MTU, Net, OUTSIDE_MTU, PORTS, RuleSet, Side, TRANSLATED_PORTS, V4, V6};
+use router_core::sim::border::{
+    Heard, INSIDE_MTU, Net, OUTSIDE_MTU, PORTS, RuleSet, Side, TRANSLATED_PORTS, V4, V6,
+};
 
 const INSIDE: &str = "in0";
 const OUTSIDE: &str = "out0";
@@ -41,6 +43,7 @@ pub(crate) struct KernelWorld {
     inside: SyncDevice,
     outside: SyncDevice,
     buffer: Vec<u8>,
+    next_id: u16,
 }
 
 impl KernelWorld {
@@ -56,7 +59,7 @@ impl KernelWorld {
         written.ok()?;
         // These exist only once something tracks connections.
         host.sysctl(SETTINGS)?;
-        Ok(KernelWorld { inside, outside, buffer: vec![0; PACKET_MAX] })
+        Ok(KernelWorld { inside, outside, buffer: vec![0; PACKET_MAX], next_id: 1 })
     }
 
     /// Forgets all flows.
@@ -65,6 +68,13 @@ impl KernelWorld {
         let done = Command::new("conntrack").arg("-F").output().context("conntrack")?;
         ensure!(done.status.success(), "conntrack -F: {}", String::from_utf8_lossy(&done.stderr));
         Ok(())
+    }
+
+    /// The first of as many identifications as a sequence has steps; no others of them are in use here.
+    pub(crate) fn fresh_ids(&mut self) -> u16 {
+        let first = self.next_id;
+        self.next_id = first.wrapping_add(crate::generate::STEPS_MAX as u16);
+        first
     }
 
     /// Hands a packet in, and takes everything out that comes of it. Forwarding is done when the write returns.

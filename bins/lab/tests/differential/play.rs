@@ -11,11 +11,11 @@ use router_core::sim::wire;
 use crate::generate::Sequence;
 use crate::kernel::KernelWorld;
 use crate::step::{Action, Step, write, write_error};
-use crate::world::{Heard, NodeWorld, RuleSet, Side};
+use router_core::sim::border::{Border, Heard, RuleSet, Side};
 
 /// One that packets can be handed to.
 pub(crate) enum World<'a> {
-    Node(Box<NodeWorld>),
+    Node(Box<Border>),
     Kernel(&'a mut KernelWorld),
 }
 
@@ -130,7 +130,7 @@ fn packets(step: &Step, rules: RuleSet, sequence: &Sequence, view: &View, id: u1
         Action::Packet(body, oddity) => write(&ends, *body, *oddity, id),
         Action::Error(error) => {
             // Of a flow of which nothing was seen yet, something is made up.
-            let made_up = || wire::ip(&ends.reversed().addresses, crate::world::OTHER, &[0; 16]);
+            let made_up = || wire::ip(&ends.reversed().addresses, router_core::sim::border::OTHER, &[0; 16]);
             let about = view.last[step.from as usize].clone().unwrap_or_else(made_up);
             vec![write_error(error, step.from, &about, flow.net())]
         }

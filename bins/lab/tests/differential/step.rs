@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use router_core::packet::{Addresses, Ends, TcpFlags};
 use router_core::sim::wire::{self, PieceRange, Segment};
 
-use crate::world::{Net, OTHER, PORTS, RuleSet, Side, TRANSLATED_PORTS, V4, V6, ip};
+use router_core::sim::border::{Net, OTHER, PORTS, RuleSet, Side, TRANSLATED_PORTS, V4, V6, ip};
 
 /// Which protocol a flow speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

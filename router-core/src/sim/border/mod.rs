@@ -1,48 +1,60 @@
-//! The router whose translation is compared with the kernel's: two clients inside, a TUN outside, and a few sets of rules.
-//! The kernel's half of the comparison reads the same constants.
+//! One node at the border between two clients, in tunnels, and a server, behind a TUN, under a few sets of rules. Its
+//! translation is compared with the kernel's, whose rules are made from the same constants; [`recording`] has what the
+//! kernel did.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
 
-use router_core::flow::Caps;
-use router_core::nat::{Mapping, PoolId, Snat};
-use router_core::packet::Protocol;
-use router_core::packet::split::Split;
-use router_core::rules::{
-    Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
-};
-use router_core::selector::{IpRange, PortRange, Selector};
-use router_core::{DropReason, Egress, Ingress, Node, NodeConfig, Offload, Refusal, Verdict};
 use wg_proto::{Instant, PeerConfig, PeerIndex, PrivateKey};
 
+use crate::flow::Caps;
+use crate::nat::{Mapping, PoolId, Snat};
+use crate::packet::Protocol;
+use crate::packet::split::Split;
+use crate::rules::{
+    Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
+};
+use crate::selector::{IpRange, PortRange, Selector};
+use crate::{DropReason, Egress, Ingress, Node, NodeConfig, Offload, Refusal, Verdict};
+
+pub mod recording;
+
 /// The ports of TCP and UDP that the rules allow.
-pub(crate) const PORTS: (u16, u16) = (8000, 8010);
+pub const PORTS: (u16, u16) = (8000, 8010);
 /// Where destination translation leads them, offset by offset.
-pub(crate) const TRANSLATED_PORTS: (u16, u16) = (9000, 9010);
+pub const TRANSLATED_PORTS: (u16, u16) = (9000, 9010);
 /// A protocol without ports (RFC 3692).
-pub(crate) const OTHER: Protocol = Protocol(253);
-pub(crate) const INSIDE_MTU: u16 = 1420;
-pub(crate) const OUTSIDE_MTU: u16 = 1300;
+pub const OTHER: Protocol = Protocol(253);
+/// Of the clients' tunnels.
+pub const INSIDE_MTU: u16 = 1420;
+/// Of the TUN.
+pub const OUTSIDE_MTU: u16 = 1300;
 /// Between one packet and the next.
 const PACE: Duration = Duration::from_millis(1);
 
 /// The addresses of one IP version.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Net {
-    pub(crate) clients: [&'static str; 2],
-    pub(crate) server: &'static str,
+pub struct Net {
+    /// The clients.
+    pub clients: [&'static str; 2],
+    /// Where the server is.
+    pub server: &'static str,
     /// What clients call the server where the destination is translated.
-    pub(crate) target: &'static str,
+    pub target: &'static str,
     /// What the server sees where the source is translated.
-    pub(crate) external: &'static str,
+    pub external: &'static str,
     /// A router on the way to the server.
-    pub(crate) hop: &'static str,
-    pub(crate) elsewhere: &'static str,
+    pub hop: &'static str,
+    /// An address that no packet of a flow has.
+    pub elsewhere: &'static str,
     /// Our own address towards the clients.
-    pub(crate) ours: &'static str,
+    pub ours: &'static str,
 }
 
-pub(crate) const V4: Net = Net {
+/// The addresses of IPv4.
+pub const V4: Net = Net {
     clients: ["10.77.0.2", "10.77.0.3"],
     server: "198.51.100.10",
     target: "10.20.0.5",
@@ -52,7 +64,8 @@ pub(crate) const V4: Net = Net {
     ours: "10.99.0.1",
 };
 
-pub(crate) const V6: Net = Net {
+/// The addresses of IPv6.
+pub const V6: Net = Net {
     clients: ["fd77::2", "fd77::3"],
     server: "2001:db8:51::10",
     target: "fd20::5",
@@ -64,13 +77,16 @@ pub(crate) const V6: Net = Net {
 
 /// Which addresses are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RuleSet {
-    pub(crate) snat: bool,
-    pub(crate) dnat: bool,
+pub struct RuleSet {
+    /// The server sees [`Net::external`].
+    pub snat: bool,
+    /// Clients ask for [`Net::target`] and for other ports.
+    pub dnat: bool,
 }
 
 impl RuleSet {
-    pub(crate) const ALL: [RuleSet; 4] = [
+    /// Each translation alone, both, none.
+    pub const ALL: [RuleSet; 4] = [
         RuleSet { snat: true, dnat: false },
         RuleSet { snat: false, dnat: true },
         RuleSet { snat: true, dnat: true },
@@ -78,7 +94,7 @@ impl RuleSet {
     ];
 
     /// What clients send to.
-    pub(crate) fn asked(self, net: Net) -> &'static str {
+    pub fn asked(self, net: Net) -> &'static str {
         if self.dnat { net.target } else { net.server }
     }
 
@@ -120,7 +136,7 @@ impl RuleSet {
 
 /// Where a packet comes from, or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
+pub enum Side {
     /// Where the clients are.
     Inside,
     /// Where the server is.
@@ -129,21 +145,23 @@ pub(crate) enum Side {
 
 /// What came out after one packet went in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Heard {
-    pub(crate) packets: Vec<(Side, Vec<u8>)>,
+pub struct Heard {
+    /// The packets, and on which side.
+    pub packets: Vec<(Side, Vec<u8>)>,
     /// Why our router dropped the packet; the kernel does not say.
-    pub(crate) reason: Option<DropReason>,
+    pub reason: Option<DropReason>,
 }
 
-/// Our router.
-pub(crate) struct NodeWorld {
+/// The node.
+pub struct Border {
     node: Node,
     now: Instant,
     peers: [PeerIndex; 2],
 }
 
-impl NodeWorld {
-    pub(crate) fn new(rules: RuleSet, seed: u64) -> NodeWorld {
+impl Border {
+    /// A node under these rules, its random numbers from a seed.
+    pub fn new(rules: RuleSet, seed: u64) -> Border {
         let config = NodeConfig {
             overlay_addresses: vec![ip(V4.ours), ip(V6.ours)],
             tunnel_mtu_bytes: INSIDE_MTU,
@@ -167,11 +185,11 @@ impl NodeWorld {
         let pools = vec![SnatPool { id: PoolId(1), addresses, mapping: Mapping::PerDestination }];
         node.apply(now, &RuleSnapshot { pools, rules: rules.rules(&peers) })
             .expect("rules that hold together");
-        NodeWorld { node, now, peers }
+        Border { node, now, peers }
     }
 
     /// Hands a packet in, and takes everything out that comes of it.
-    pub(crate) fn hand_in(&mut self, side: Side, packet: &[u8]) -> Heard {
+    pub fn hand_in(&mut self, side: Side, packet: &[u8]) -> Heard {
         self.now = self.now.saturating_add(PACE);
         let mut bytes = packet.to_vec();
         let ingress = self.ingress(side, packet);
@@ -225,6 +243,7 @@ fn pieces(packet: &[u8], mtu_bytes: Option<u16>) -> Vec<Vec<u8>> {
     pieces
 }
 
-pub(crate) fn ip(text: &str) -> IpAddr {
+/// An address. Panics if it is none: that is a mistake in a test.
+pub fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
