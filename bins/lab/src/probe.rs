@@ -133,7 +133,14 @@ pub fn sequence(host: &Host, address: &str, port: u16, flows: u32, rate: u32, se
     host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 10))?.ok().map(drop)
 }
 
-/// What a [`count`] has seen.
+/// Sends numbered datagrams of `flows` flows to an [`echo`] until each flow has `count` of them back, or half a minute is
+/// over.
+pub fn order(host: &Host, address: &str, port: u16, flows: u32, count: u32) -> Result<Counted> {
+    let line = format!("{} order {address} {port} {flows} {count}", program()?);
+    Counted::parse(&host.sh_within(&line, Duration::from_secs(45))?.ok()?.stdout)
+}
+
+/// What a [`count`] or an [`order`] has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// Flows.
@@ -148,8 +155,11 @@ impl Counted {
     /// Waits until the counting process has ended, and reads what it says.
     pub fn read(process: &Process) -> Result<Counted> {
         process.wait(Duration::from_secs(20))?;
-        let log = process.log();
-        let json: Value = serde_json::from_str(log.trim()).with_context(|| log.clone())?;
+        Counted::parse(&process.log())
+    }
+
+    fn parse(text: &str) -> Result<Counted> {
+        let json: Value = serde_json::from_str(text.trim()).with_context(|| text.to_owned())?;
         let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
         Ok(Counted {
             flows: number("flows")?,

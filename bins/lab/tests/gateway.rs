@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use sluice_lab::services::{Direction, Nginx};
-use sluice_lab::topology::{Chain, ChainConfig, Entry, Spot};
+use sluice_lab::topology::{Chain, ChainConfig, Entry, Lan, LanConfig, Spot};
 use sluice_lab::{lab_test, probe};
 
 #[test]
@@ -21,6 +21,38 @@ fn clients_of_a_foreign_gateway_reach_devices_under_the_same_rules() {
             let denied = probe::tcp(&chain.client, &address, 4444)?;
             ensure!(denied.starts_with("error E"), "denied port: {denied}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn clients_of_a_foreign_gateway_leave_by_the_interface_that_they_came_in_by() {
+    lab_test(|lab| {
+        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Gateway })?;
+        for (address, egress) in Lan::TARGET.into_iter().zip(Lan::EGRESS) {
+            let url = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+            let page = lan.client.sh(&format!("curl -sS --max-time 5 http://{url}/"))?.ok()?;
+            ensure!(page.stdout == Nginx::greeting("device"), "{page}");
+            let seen = lan.nginx.visitors()?;
+            ensure!(seen.iter().any(|visit| visit.starts_with(egress)), "the device has seen {seen:?}");
+            let report = lan.iperf.measure(&lan.client, address, 5201, 1, Direction::Download)?;
+            ensure!(report.bytes > 1_000_000, "{report:?}");
+            let closed = probe::udp(&lan.client, address, 9)?;
+            ensure!(closed == "error ECONNREFUSED", "closed UDP port: {closed}");
+        }
+        // Neither a stranger behind the gateway nor a client without a session is let through.
+        for stranger in ["10.77.0.3/24", "fd77::3/64"] {
+            lan.client.address("vpn0", stranger)?;
+        }
+        let before = lan.router.program.status()?.all_drops();
+        for (address, stranger) in Lan::TARGET.into_iter().zip(["10.77.0.3", "fd77::3"]) {
+            let url = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+            let page =
+                lan.client.sh(&format!("curl -sS --max-time 2 --interface {stranger} http://{url}/"))?;
+            ensure!(!page.succeeded(), "{page}");
+        }
+        let after = lan.router.program.status()?.all_drops();
+        ensure!(after >= before + 2, "{before} drops before, {after} after");
         Ok(())
     });
 }

@@ -76,6 +76,53 @@ fn a_fragment_without_its_first_piece_gets_nothing_and_a_counter() {
     });
 }
 
+#[test]
+fn p33_overlay_addresses_answer_in_their_tunnel_and_nowhere_else() {
+    lab_test(|lab| {
+        let chain = Chain::start(lab, &ChainConfig::default())?;
+        for address in Chain::ROUTER {
+            chain.client.wait_for_ping(address.parse()?, Duration::from_secs(5))?;
+        }
+        let (connector, device) = (&chain.sites[0].connector.program, &chain.sites[0].device);
+        // Both hosts are wrong, on purpose: they think that the way there is the connector's interface.
+        for (overlay, next) in [("10.99.0.0/24", "192.168.7.1"), ("fd99::/64", "fd07::1")] {
+            device.route(overlay, next)?;
+            let family = if overlay.contains(':') { "-6" } else { "-4" };
+            connector.host().ip(&format!("{family} route add {overlay} dev sluice0"))?;
+        }
+        for (number, address) in (0..).zip(["10.99.0.2", "fd99::2"]) {
+            let reason = "overlay_address_outside_tunnel";
+            let before = connector.status()?.drops(reason);
+            for host in [device, connector.host()] {
+                let virtual_port = 40_000 + 1000 * number;
+                let outcome = probe::tcp(host, address, virtual_port)?;
+                ensure!(outcome == "silence", "{} reaches {address}: {outcome}", host.name());
+                let ping = host.sh(&format!("ping -n -c 1 -W 1 {address}"))?;
+                ensure!(!ping.succeeded(), "{ping}");
+            }
+            let after = connector.status()?.drops(reason);
+            ensure!(after >= before + 4, "{before} drops before, {after} after");
+        }
+        // Nor can anybody in the LAN speak as the router.
+        for (router, egress) in Chain::ROUTER.iter().zip(["192.168.7.200", "fd07::200"]) {
+            let back = Capture::start(device, "lan0", "udp or icmp")?;
+            let before = connector.status()?.all_drops();
+            probe::inject(device, "udp", router, egress, 40_002)?;
+            retry("one more counted drop", Duration::from_secs(5), || {
+                Ok((connector.status()?.all_drops() > before).then_some(()))
+            })?;
+            let answers = back.lines(&format!("dst host {router}"))?;
+            ensure!(answers.is_empty(), "answered: {answers:?}");
+            back.stop()?;
+        }
+        ensure!(
+            probe::tcp(&chain.client, &Spot::Device.target(0)[0], 80)? == "connected",
+            "the client's way"
+        );
+        Ok(())
+    });
+}
+
 /// Nothing arrives behind the connector, nothing comes back, the router counts one more drop, for `reason` if it is given.
 fn silently_dropped(chain: &Chain, reason: &str, send: impl FnOnce(&Host) -> Result<()>) -> Result<()> {
     // Hosts say which multicast groups they want whenever they like; that is not what we look for.

@@ -17,6 +17,8 @@ pub struct ConnectorConfig {
     pub listen_port: u16,
     /// Its overlay addresses.
     pub addresses: Vec<String>,
+    /// Threads; 0 is one per core.
+    pub workers: u16,
     /// The routers that may speak to it.
     pub routers: Vec<RouterPeer>,
     /// Its way to the devices.
@@ -35,6 +37,7 @@ impl ConnectorConfig {
         toml.bare("listen_port", self.listen_port);
         toml.strings("addresses", &self.addresses);
         toml.string("admin_socket", &admin_socket(host).display().to_string());
+        toml.bare("workers", self.workers);
         self.routers.iter().for_each(|router| toml.router(router));
         toml.tun(&self.tun);
         self.mappings.iter().for_each(|mapping| toml.mapping(mapping));

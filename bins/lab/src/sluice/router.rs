@@ -20,6 +20,8 @@ pub struct RouterConfig {
     pub client_ip_pool: Vec<String>,
     /// `silent`, `prohibited` or `reset`.
     pub deny_signal: String,
+    /// Threads; 0 is one per core.
+    pub workers: u16,
     /// With a TUN interface.
     pub tun: Option<Tun>,
     /// Clients with tunnels of their own.
@@ -44,6 +46,7 @@ impl RouterConfig {
         toml.string("admin_socket", &admin_socket(host).display().to_string());
         toml.strings("client_ip_pool", &self.client_ip_pool);
         toml.string("deny_signal", &self.deny_signal);
+        toml.bare("workers", self.workers);
         self.tun.iter().for_each(|tun| toml.tun(tun));
         self.clients.iter().for_each(|client| toml.client(client));
         self.connectors.iter().for_each(|connector| toml.connector(connector));

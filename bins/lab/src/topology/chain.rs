@@ -53,6 +53,8 @@ pub struct ChainConfig {
     pub client: Implementation,
     /// `silent`, `prohibited` or `reset`.
     pub deny_signal: &'static str,
+    /// Threads of the router and of each connector; 0 is one per core.
+    pub workers: u16,
 }
 
 impl Default for ChainConfig {
@@ -66,6 +68,7 @@ impl Default for ChainConfig {
             entry: Entry::Tunnel,
             client: Implementation::WireguardGo,
             deny_signal: "prohibited",
+            workers: 0,
         }
     }
 }
@@ -94,7 +97,8 @@ impl Chain {
 
     /// Builds and starts everything; returns when the first page could be fetched over both families.
     pub fn start(lab: &Lab, config: &ChainConfig) -> Result<Chain> {
-        let site_config = SiteConfig { dial: config.dial, snat: config.connector_snat, far: config.far };
+        let (dial, snat) = (config.dial, config.connector_snat);
+        let site_config = SiteConfig { dial, snat, far: config.far, workers: config.workers };
         let grounds: Vec<Ground> = (0..config.sites)
             .map(|number| Ground::prepare(lab, number, &site_config))
             .collect::<Result<_>>()?;
@@ -268,6 +272,7 @@ fn router_config(config: &ChainConfig, client_keys: &KeyPair, grounds: &[Ground]
         addresses: owned(Chain::ROUTER),
         client_ip_pool: owned(["10.77.0.0/24", "fd77::/64"]),
         deny_signal: config.deny_signal.into(),
+        workers: config.workers,
         tun: through_gateway.then(|| Tun {
             name: "sluice0".into(),
             accept_clients: true,

@@ -25,6 +25,8 @@ pub struct SiteConfig {
     pub snat: bool,
     /// With the far device and the narrow link.
     pub far: bool,
+    /// The connector's threads; 0 is one per core.
+    pub workers: u16,
 }
 
 /// A built and running site.
@@ -118,6 +120,7 @@ impl Ground {
                 name: self.connector.name().to_owned(),
                 listen_port: 51821,
                 addresses: Ground::overlay(self.number).to_vec(),
+                workers: self.config.workers,
                 routers: vec![router],
                 tun: Tun {
                     name: "sluice0".into(),

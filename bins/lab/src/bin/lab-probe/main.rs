@@ -59,11 +59,15 @@ fn run(arguments: &[&str]) -> Result<String> {
             let to = socket_address(address, port)?;
             sequence::send(to, flows.parse()?, rate.parse()?, seconds.parse()?)
         }
+        ["order", address, port, flows, count] => {
+            sequence::order(socket_address(address, port)?, flows.parse()?, count.parse()?)
+        }
         _ => bail!(
             "usage: udp ADDRESS PORT | tcp ADDRESS PORT | hold ADDRESS PORT | accept PORT\n  \
              | inject KIND SOURCE DESTINATION PORT | flood KIND ENDPOINT PUBLIC_KEY RATE SECONDS | sink PORT\n  \
              | echo PORT | latency ADDRESS PORT COUNT INTERVAL_MICROS\n  \
-             | count PORT FLOWS | sequence ADDRESS PORT FLOWS RATE SECONDS"
+             | count PORT FLOWS | sequence ADDRESS PORT FLOWS RATE SECONDS\n  \
+             | order ADDRESS PORT FLOWS COUNT"
         ),
     }
 }
