@@ -52,10 +52,10 @@ fn build() -> Result<()> {
 }
 
 fn done(tally: Tally) -> String {
-    let Tally { answered, unanswered, reloads, moves, weather, restarts } = tally;
+    let Tally { answered, unanswered, reloads, visits, moves, weather, restarts, flows, crashes } = tally;
     format!(
-        "{answered} requests answered, {unanswered} not; {reloads} reloads, {moves} moves, \
-         {weather} changes of weather, {restarts} restarts of the client"
+        "{answered} requests answered, {unanswered} not; {flows} more flows; {reloads} reloads, {visits} visits of a \
+         guest, {moves} moves, {weather} changes of weather, {restarts} restarts of the client, {crashes} of a connector"
     )
 }
 

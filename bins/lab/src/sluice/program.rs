@@ -1,6 +1,6 @@
 //! What router and connector have in common: a configuration file, a process, an admin socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -30,9 +30,7 @@ impl Program {
         let config = host.lab().file(&format!("{}.toml", host.name()), config)?;
         let binary = binaries::sluice(binary)?.display().to_string();
         host.sh(&format!("{binary} check-config {}", config.display()))?.ok()?;
-        let argv = [&binary, "run", "--config", &config.display().to_string()];
-        let level = if host.lab().is_quiet() { "error" } else { "debug" };
-        let process = host.spawn_with(&argv, &[("RUST_LOG", level)])?;
+        let process = spawn(host, &binary, &config)?;
         let program = Program { host: host.clone(), binary, config, socket, process };
         program.wait_until_ready()?;
         Ok(program)
@@ -43,6 +41,14 @@ impl Program {
             self.process.check_running()?;
             Ok((self.socket.exists() && self.ask("status --json")?.succeeded()).then_some(()))
         })
+    }
+
+    /// Kills it, so that its peers are told nothing, and starts it anew with the configuration it had.
+    pub fn crash(&mut self) -> Result<()> {
+        self.process.signal(Signal::KILL)?;
+        self.process.wait(Duration::from_secs(10))?;
+        self.process = spawn(&self.host, &self.binary, &self.config)?;
+        self.wait_until_ready()
     }
 
     /// Its host.
@@ -100,6 +106,11 @@ impl Program {
         ensure!(status.success(), "{} ended with {status}:\n{}", self.host.name(), self.process.log());
         Ok(())
     }
+}
+
+fn spawn(host: &Host, binary: &str, config: &Path) -> Result<Process> {
+    let level = if host.lab().is_quiet() { "error" } else { "debug" };
+    host.spawn_with(&[binary, "run", "--config", &config.display().to_string()], &[("RUST_LOG", level)])
 }
 
 /// Where a host's program listens for its operator.

@@ -1,13 +1,14 @@
-//! What happens during a long run: flows, rules and peers that come and go, loss, a client that moves and one that dies.
+//! What happens during a long run: flows, rules and peers that come and go, loss, a client that moves, programs that die.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::keys::KeyPair;
+use crate::probe;
 use crate::services::Dns;
-use crate::sluice::{Client, RouterConfig, Session};
+use crate::soak::guest::Guest;
 use crate::topology::{Chain, Spot};
+use crate::wait::wait_until;
 
 /// How long a single request may take; a lost SYN is sent again after one second and after three.
 const REQUEST_SECONDS: u32 = 5;
@@ -17,7 +18,19 @@ const LOSS_PERCENT: u32 = 5;
 const RELOAD_EVERY: u64 = 5;
 const ROAM_EVERY: u64 = 7;
 const LOSS_EVERY: u64 = 11;
+const BURST_EVERY: u64 = 3;
 const RESTART_EVERY: u64 = 23;
+const CRASH_EVERY: u64 = 31;
+
+/// Flows of a burst, each of a few datagrams.
+const BURST_FLOWS: u32 = 250;
+const BURST_DATAGRAMS: u32 = 1000;
+
+/// The site whose connector is killed now and then. That of the other one is watched.
+const CRASHING_SITE: usize = 1;
+/// Until a connector that was started anew has a tunnel again: the router still sends to the old one's session, and
+/// notices after KEEPALIVE_TIMEOUT + REKEY_TIMEOUT (paper §6.2, §6.5), 15 s.
+const HEALING_LIMIT: Duration = Duration::from_secs(25);
 
 /// How often what was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,20 +47,26 @@ pub struct Tally {
     pub weather: u64,
     /// Client programs that were killed and started again.
     pub restarts: u64,
+    /// Flows of the bursts.
+    pub flows: u64,
+    /// Visits of the guest's that were answered; each comes after a reload that invites it.
+    pub visits: u64,
+    /// Connectors that were killed and started again.
+    pub crashes: u64,
 }
 
 /// A chain and what is done to it.
 #[derive(Debug)]
 pub(crate) struct Churn {
     chain: Chain,
-    guest: KeyPair,
+    guest: Guest,
     steps: u64,
     tally: Tally,
 }
 
 impl Churn {
     pub(crate) fn new(chain: Chain) -> Result<Churn> {
-        let guest = KeyPair::generate(chain.client.lab())?;
+        let guest = Guest::arrive(&chain)?;
         chain.client.sh("nft add table inet weather")?.ok()?;
         chain
             .client
@@ -60,8 +79,8 @@ impl Churn {
     pub(crate) fn step(&mut self) -> Result<()> {
         self.steps += 1;
         let is_due = |every: u64| self.steps.is_multiple_of(every);
-        let (reload, roam) = (is_due(RELOAD_EVERY), is_due(ROAM_EVERY));
-        let (weather, restart) = (is_due(LOSS_EVERY), is_due(RESTART_EVERY));
+        let (reload, roam, burst) = (is_due(RELOAD_EVERY), is_due(ROAM_EVERY), is_due(BURST_EVERY));
+        let (weather, restart, crash) = (is_due(LOSS_EVERY), is_due(RESTART_EVERY), is_due(CRASH_EVERY));
         if reload {
             self.reload()?;
         }
@@ -73,6 +92,12 @@ impl Churn {
         }
         if restart {
             self.restart_client()?;
+        }
+        if crash {
+            self.crash_connector()?;
+        }
+        if burst {
+            self.burst()?;
         }
         self.requests()
     }
@@ -105,18 +130,34 @@ impl Churn {
         self.tally.reloads += 1;
         let mut config = self.chain.router.config.clone();
         if self.tally.reloads % 2 == 1 {
-            self.invite(&mut config);
+            self.guest.invite(&mut config);
+            self.chain.router.reload(&config)?;
+            self.tally.visits += u64::from(self.guest.visit()?);
+        } else {
+            self.chain.router.reload(&config)?;
+            ensure!(!self.guest.intrude()?, "the guest was let in after the session had been taken away");
         }
-        self.chain.router.reload(&config).map(drop)
+        Ok(())
     }
 
-    fn invite(&self, config: &mut RouterConfig) {
-        config.clients.push(Client {
-            name: "guest".into(),
-            public_key: self.guest.public.clone(),
-            addresses: vec!["10.77.0.9".into()],
-        });
-        config.sessions.push(Session { client_ip: "10.77.0.9".into(), target: "site0".into() });
+    /// Datagrams to a port where nobody listens: every flow gets an ICMP error back, too.
+    fn burst(&mut self) -> Result<()> {
+        let [v4, v6] = Spot::Device.target(0);
+        let address = if self.steps.is_multiple_of(2) { v4 } else { v6 };
+        probe::sequence(&self.chain.client, &address, 9, BURST_FLOWS, BURST_DATAGRAMS, 1)?;
+        self.tally.flows += u64::from(BURST_FLOWS);
+        Ok(())
+    }
+
+    /// The connector of the other site ends without a word, is started anew, and its devices are reached again.
+    fn crash_connector(&mut self) -> Result<()> {
+        self.tally.crashes += 1;
+        self.chain.sites[CRASHING_SITE].connector.program.crash()?;
+        let [v4, _] = Spot::Device.target(CRASHING_SITE);
+        let line = format!("curl -sS --max-time 2 http://{v4}/");
+        wait_until("the site of a connector that was started anew", HEALING_LIMIT, || {
+            Ok(self.chain.client.sh(&line)?.succeeded())
+        })
     }
 
     fn roam(&mut self) -> Result<()> {

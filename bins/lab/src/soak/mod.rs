@@ -5,6 +5,7 @@
 
 mod churn;
 mod flatness;
+mod guest;
 mod warnings;
 
 use std::fmt::Write as _;
@@ -53,7 +54,7 @@ pub struct Report {
 /// Runs the churn. The error is for a run that could not go on; whether a finished one is good, [`Report::check`] says.
 pub fn run(lab: &Lab, duration: Duration) -> Result<Report> {
     ensure!(duration <= LONGEST, "at most {LONGEST:?}");
-    let chain = Chain::start(lab, &ChainConfig::default())?;
+    let chain = Chain::start(lab, &ChainConfig { sites: 2, ..ChainConfig::default() })?;
     let programs = [&chain.router.program, &chain.sites[0].connector.program];
     let mut watched: Vec<Watched> =
         programs.map(|program| Watched::new(program.host().name(), program.process())).into_iter().collect();
@@ -102,11 +103,13 @@ impl Report {
             let unexpected = warnings::unexpected(&log);
             ensure!(unexpected.is_empty(), "{name} logged:\n{}", unexpected.join("\n"));
         }
-        let Tally { answered, unanswered, .. } = self.tally;
+        let Tally { answered, unanswered, reloads, visits, .. } = self.tally;
         ensure!(
             answered > 0 && unanswered * 10 <= answered,
             "{unanswered} requests failed, {answered} did not"
         );
+        // Every other reload invites the guest, who is unlucky in bad weather.
+        ensure!(visits * 3 >= reloads, "the guest got in {visits} times in {reloads} reloads");
         Ok(())
     }
 

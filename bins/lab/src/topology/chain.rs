@@ -145,6 +145,11 @@ impl Chain {
         Ok(())
     }
 
+    /// The router's public key.
+    pub fn router_key(&self) -> &str {
+        &self.router_key
+    }
+
     fn wait_until_up(&self) -> Result<()> {
         for site in &self.sites {
             for address in crate::topology::Spot::Device.target(site.number) {
