@@ -19,6 +19,7 @@ mod programs;
 mod report;
 mod rounds;
 mod samples;
+mod search;
 mod throughput;
 mod workers;
 
@@ -119,7 +120,8 @@ impl Kind {
     fn seconds(self, arguments: &Arguments) -> u32 {
         let lanes = programs::measured(arguments.alone).len();
         let (lanes, measurements) = match self {
-            Kind::Pair => (lanes, pair::LOADS.len()),
+            // With the bare cable; UDP takes about eight trials a load.
+            Kind::Pair => (lanes + 1, pair::TRIALS),
             Kind::Chain => (lanes, chain::LOADS.len()),
             // With the bare cable; a load is measured before it is applied.
             Kind::Latency => (lanes + 1, latency::CONDITIONS.len() + 1),

@@ -8,6 +8,7 @@ use super::lane::Lane;
 use super::programs;
 use super::report::Report;
 use super::rounds::Rounds;
+use super::search::LOST_PERCENT_MAX;
 use super::throughput::{self, NamedLoad, Unit};
 
 /// A datagram that fills the MTU of 1420: 20 bytes are the IP header, 8 the UDP header.
@@ -28,6 +29,9 @@ pub(crate) const LOADS: [NamedLoad; 8] = [
     packets(down("64-byte UDP packets down", SMALL)),
 ];
 
+/// Runs of iperf3 for all of them: one for TCP, about eight for UDP.
+pub(crate) const TRIALS: usize = 4 + 4 * 8;
+
 pub(crate) const fn up(name: &'static str, traffic: Traffic) -> NamedLoad {
     NamedLoad { name, traffic, direction: Direction::Upload, unit: Unit::GigabitsPerSecond }
 }
@@ -42,11 +46,13 @@ const fn packets(load: NamedLoad) -> NamedLoad {
 
 /// All implementations in turns.
 pub(crate) fn measure(alone: bool, rounds: &Rounds) -> Result<Report> {
-    let lanes =
+    let mut lanes: Vec<Lane> =
         programs::measured(alone).iter().map(|&program| Lane::pair(program)).collect::<Result<_>>()?;
+    lanes.push(Lane::bare()?);
     let caption = format!(
         "Two plain interfaces on one machine, inner MTU 1420, iperf3; medians of {} interleaved rounds of {} s, payload as \
-        it arrives. UDP senders are not paced: what is lost, is lost to whoever is slower. {}.",
+        it arrives. UDP: the highest rate of which at most {LOST_PERCENT_MAX} % are lost. The bare cable shows what iperf3 \
+        and the kernel leave to be had. {}.",
         rounds.count,
         rounds.seconds,
         programs::versions(alone)

@@ -9,6 +9,7 @@ use super::lane::{Lane, Named};
 use super::report::{Report, Table};
 use super::rounds::{Rounds, Series};
 use super::samples::{Ratio, median};
+use super::search::{self, Trial};
 
 /// A load with a name, and what it is counted in.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,13 @@ impl Unit {
         }
     }
 
+    fn bits_per_second(self, rate: f64) -> f64 {
+        match self {
+            Unit::GigabitsPerSecond => rate * 1e9,
+            Unit::KilopacketsPerSecond { payload_bytes } => rate * 1e3 * f64::from(payload_bytes) * 8.0,
+        }
+    }
+
     /// Gigabits, or millions of packets, in a second at this rate.
     fn units_per_second(self, rate: f64) -> f64 {
         match self {
@@ -91,15 +99,28 @@ pub(crate) fn compare(
     Ok(Report { kind, caption: String::new(), tables, failures: series.failures, data })
 }
 
-/// One measurement.
+impl Trial for Sample {
+    fn lost_percent(&self) -> f64 {
+        self.lost_percent
+    }
+}
+
+/// TCP finds its rate by itself. For UDP we look for the highest one that gets through, from what arrives of too much.
 pub(crate) fn measure(lane: &Lane, load: &NamedLoad, seconds: u32) -> Result<Sample> {
+    let unpaced = run(lane, load, seconds, None)?;
+    match load.traffic {
+        Traffic::Tcp { .. } => Ok(unpaced),
+        Traffic::Udp { .. } => search::highest(load.unit.bits_per_second(unpaced.rate), |bits_per_second| {
+            run(lane, load, seconds, Some(bits_per_second as u64))
+        }),
+    }
+}
+
+fn run(lane: &Lane, load: &NamedLoad, seconds: u32, bits_per_second: Option<u64>) -> Result<Sample> {
     let NamedLoad { traffic, direction, unit, .. } = *load;
     let before = lane.cpu_time()?;
-    let report = lane.iperf.run(
-        &lane.client,
-        &lane.address,
-        &Load { traffic, direction, seconds, bits_per_second: None },
-    )?;
+    let offered = Load { traffic, direction, seconds, bits_per_second };
+    let report = lane.iperf.run(&lane.client, &lane.address, &offered)?;
     let used = (lane.cpu_time()?.saturating_sub(before)).as_secs_f64();
     let rate = unit.rate(report.bits_per_second);
     let cost = used / (unit.units_per_second(rate) * f64::from(seconds));
@@ -145,10 +166,7 @@ fn rate_of(samples: &[Sample]) -> Option<f64> {
 }
 
 fn rate_cell(unit: Unit, samples: &[Sample]) -> String {
-    let Some(rate) = rate_of(samples) else { return "–".to_owned() };
-    let lost = median(samples.iter().map(|sample| sample.lost_percent)).unwrap_or(0.0);
-    let lost = if lost > 0.0 { format!(" ({lost:.0} % lost)") } else { String::new() };
-    unit.shown(rate) + &lost
+    rate_of(samples).map_or_else(|| "–".to_owned(), |rate| unit.shown(rate))
 }
 
 pub(crate) fn names<N: Named>(all: &[N]) -> Vec<&str> {
