@@ -120,7 +120,7 @@ impl Kind {
     fn seconds(self, arguments: &Arguments) -> u32 {
         let lanes = programs::measured(arguments.alone).len();
         let (lanes, measurements) = match self {
-            // With the bare cable; UDP takes about eight trials a load.
+            // With the bare cable.
             Kind::Pair => (lanes + 1, pair::TRIALS),
             Kind::Chain => (lanes, chain::LOADS.len()),
             // With the bare cable; a load is measured before it is applied.

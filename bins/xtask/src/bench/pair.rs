@@ -29,8 +29,8 @@ pub(crate) const LOADS: [NamedLoad; 8] = [
     packets(down("64-byte UDP packets down", SMALL)),
 ];
 
-/// Runs of iperf3 for all of them: one for TCP, about eight for UDP.
-pub(crate) const TRIALS: usize = 4 + 4 * 8;
+/// Runs of iperf3 for all of them: one for TCP; for UDP about six that are half as long.
+pub(crate) const TRIALS: usize = 4 + 4 * 3;
 
 pub(crate) const fn up(name: &'static str, traffic: Traffic) -> NamedLoad {
     NamedLoad { name, traffic, direction: Direction::Upload, unit: Unit::GigabitsPerSecond }

@@ -105,13 +105,16 @@ impl Trial for Sample {
     }
 }
 
+/// One trial of several: a tunnel has no slow start.
+const TRIAL_SECONDS: u32 = 1;
+
 /// TCP finds its rate by itself. For UDP we look for the highest one that gets through, from what arrives of too much.
 pub(crate) fn measure(lane: &Lane, load: &NamedLoad, seconds: u32) -> Result<Sample> {
     let unpaced = run(lane, load, seconds, None)?;
     match load.traffic {
         Traffic::Tcp { .. } => Ok(unpaced),
         Traffic::Udp { .. } => search::highest(load.unit.bits_per_second(unpaced.rate), |bits_per_second| {
-            run(lane, load, seconds, Some(bits_per_second as u64))
+            run(lane, load, TRIAL_SECONDS, Some(bits_per_second as u64))
         }),
     }
 }
