@@ -10,8 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::constants::{COOKIE_SECRET_LIFE, COOKIE_USED_FOR};
-use crate::crypto::Secret;
-use crate::crypto::hash::{MAC_BYTES, hash, mac, same_mac};
+use crate::crypto::hash::{MAC_BYTES, MacKey, hash, mac, same_mac};
 use crate::crypto::rustcrypto::{open_cookie, seal_cookie};
 use crate::index::SessionIndex;
 use crate::key::PublicKey;
@@ -25,10 +24,20 @@ const LABEL_COOKIE: &[u8] = b"cookie--";
 /// A cookie, or the MAC made with it.
 type Mac = [u8; MAC_BYTES];
 
+/// What a message shows of its sender's address.
+pub(crate) enum Shown {
+    /// The cookie that was sent there.
+    Cookie,
+    /// No `mac2`, or none that could be right.
+    Nothing,
+    /// A wrong `mac2`. Looking at it took the right cookie, which is kept for the answer.
+    Another(Zeroizing<Mac>),
+}
+
 /// The side that receives handshake messages: makes cookies, checks that they are used.
 pub(crate) struct CookieChecker {
     cookie_key: [u8; 32],
-    secret: Secret,
+    secret: MacKey,
     secret_since: Option<Instant>,
 }
 
@@ -37,51 +46,60 @@ impl CookieChecker {
     pub(crate) fn new(our_key: &PublicKey) -> CookieChecker {
         CookieChecker {
             cookie_key: hash(&[LABEL_COOKIE, our_key.as_bytes()]),
-            secret: Zeroizing::new([0; 32]),
+            secret: MacKey::new(&[0; 32]),
             secret_since: None,
         }
     }
 
     /// Whether `message` carries the cookie of `src`.
-    pub(crate) fn mac2_is_valid(&self, now: Instant, src: SocketAddr, message: &[u8]) -> bool {
+    pub(crate) fn check(&self, now: Instant, src: SocketAddr, message: &[u8]) -> Shown {
         let alive = self.secret_since.is_some_and(|since| is_alive(now, since));
         // Who has no cookie sends zeros, and a flood sends nothing else: not worth a MAC.
         let Some(parts) = split_macs(message).filter(|parts| alive && *parts.mac2 != [0; MAC_BYTES]) else {
-            return false;
+            return Shown::Nothing;
         };
-        let cookie = Zeroizing::new(self.cookie(src));
-        same_mac(&mac(&*cookie, &[parts.body, parts.mac1]), parts.mac2)
+        let cookie = self.cookie(src);
+        if same_mac(&mac(&*cookie, &[parts.body, parts.mac1]), parts.mac2) {
+            return Shown::Cookie;
+        }
+        Shown::Another(cookie)
     }
 
-    /// A cookie for `src`, sealed so that only who saw `message` on its way can open it.
+    /// The cookie of `src`, sealed so that only who saw `message` on its way can open it. `shown` is what the message showed
+    /// at the same moment.
     pub(crate) fn reply(
         &mut self,
         now: Instant,
         rng: &mut DeviceRng,
         src: SocketAddr,
         message: &[u8],
+        shown: Shown,
         receiver: SessionIndex,
     ) -> Option<[u8; COOKIE_REPLY_BYTES]> {
         let parts = split_macs(message)?;
         self.renew_secret(now, rng);
-        let (nonce, cookie) = (rng.bytes(), Zeroizing::new(self.cookie(src)));
+        let cookie = match shown {
+            Shown::Another(cookie) => cookie,
+            Shown::Nothing | Shown::Cookie => self.cookie(src),
+        };
+        let nonce = rng.bytes();
         let sealed_cookie = seal_cookie(&self.cookie_key, &nonce, parts.mac1, &cookie);
         Some(CookieReply { receiver, nonce, sealed_cookie }.write())
     }
 
     fn renew_secret(&mut self, now: Instant, rng: &mut DeviceRng) {
         if !self.secret_since.is_some_and(|since| is_alive(now, since)) {
-            self.secret = rng.secret();
+            self.secret = MacKey::new(&*rng.secret());
             self.secret_since = Some(now);
         }
     }
 
-    fn cookie(&self, src: SocketAddr) -> Mac {
+    fn cookie(&self, src: SocketAddr) -> Zeroizing<Mac> {
         let port = src.port().to_be_bytes();
-        match src.ip().to_canonical() {
-            IpAddr::V4(v4) => mac(&*self.secret, &[&v4.octets(), &port]),
-            IpAddr::V6(v6) => mac(&*self.secret, &[&v6.octets(), &port]),
-        }
+        Zeroizing::new(match src.ip().to_canonical() {
+            IpAddr::V4(v4) => self.secret.mac(&[&v4.octets(), &port]),
+            IpAddr::V6(v6) => self.secret.mac(&[&v6.octets(), &port]),
+        })
     }
 }
 
@@ -101,6 +119,9 @@ struct Jar {
     #[zeroize(skip)]
     received_at: Option<Instant>,
     cookie: Mac,
+    /// The key of all that is sent: a jar belongs to one peer.
+    #[zeroize(skip)]
+    mac1_key: Option<MacKey>,
 }
 
 /// A cookie reply that answers no message of ours, or does not authenticate.
@@ -119,7 +140,7 @@ impl CookieJar {
             return;
         };
         let jar = self.0.get_or_insert_default();
-        *parts.mac1 = mac(&mac1_key(theirs), &[parts.body]);
+        *parts.mac1 = jar.mac1_key.get_or_insert_with(|| mac1_key(theirs)).mac(&[parts.body]);
         jar.sent_mac1 = Some(*parts.mac1);
         if let Some(cookie) = jar.fresh_cookie(now) {
             *parts.mac2 = mac(cookie, &[parts.body, &*parts.mac1]);
@@ -138,7 +159,7 @@ impl CookieJar {
         let key = hash(&[LABEL_COOKIE, theirs.as_bytes()]);
         let cookie =
             open_cookie(&key, &reply.nonce, &mac1, &reply.sealed_cookie).ok_or(NoCookie::NotAuthentic)?;
-        *jar = Jar { sent_mac1: None, received_at: Some(now), cookie };
+        (jar.sent_mac1, jar.received_at, jar.cookie) = (None, Some(now), cookie);
         Ok(())
     }
 }
@@ -209,13 +230,31 @@ mod tests {
         fn fetch_cookie(&mut self, now: u64, src: &str) -> Result<(), NoCookie> {
             let message = self.signed(now);
             let (at, src) = (Instant::from_nanos(now), src.parse().unwrap());
-            let reply = self.checker.reply(at, &mut self.rng, src, &message, SessionIndex::new(1)).unwrap();
+            let reply = self.checker.answer(at, &mut self.rng, src, &message);
             self.jar.receive(at, &self.key, &CookieReply::read(&reply))
         }
 
         fn mac2_valid(&mut self, now: u64, src: &str) -> bool {
             let message = self.signed(now);
-            self.checker.mac2_is_valid(Instant::from_nanos(now), src.parse().unwrap(), &message)
+            self.checker.mac2_is_valid(now, src, &message)
+        }
+    }
+
+    impl CookieChecker {
+        fn mac2_is_valid(&self, now: u64, src: &str, message: &[u8]) -> bool {
+            matches!(self.check(Instant::from_nanos(now), src.parse().unwrap(), message), Shown::Cookie)
+        }
+
+        /// As the device does it: what the message shows, then the reply.
+        fn answer(
+            &mut self,
+            now: Instant,
+            rng: &mut DeviceRng,
+            src: SocketAddr,
+            message: &[u8],
+        ) -> [u8; COOKIE_REPLY_BYTES] {
+            let shown = self.check(now, src, message);
+            self.reply(now, rng, src, message, shown, SessionIndex::new(1)).unwrap()
         }
     }
 
@@ -249,7 +288,7 @@ mod tests {
         let mut exchange = exchange();
         let (at, src) = (Instant::from_nanos(0), "192.0.2.1:1".parse().unwrap());
         let old = exchange.signed(0);
-        let reply = exchange.checker.reply(at, &mut exchange.rng, src, &old, SessionIndex::new(1)).unwrap();
+        let reply = exchange.checker.answer(at, &mut exchange.rng, src, &old);
         let reply = CookieReply::read(&reply);
         let mut empty = CookieJar::default();
         assert_eq!(empty.receive(at, &exchange.key, &reply), Err(NoCookie::Unexpected));
@@ -262,16 +301,27 @@ mod tests {
     }
 
     #[test]
+    fn who_shows_a_wrong_or_outdated_cookie_gets_the_right_one() {
+        let mut exchange = exchange();
+        exchange.fetch_cookie(0, "192.0.2.1:1").unwrap();
+        for (now, src) in [
+            (1, "192.0.2.1:2"),
+            (2, "192.0.2.2:1"),
+            (119 * SECOND, "192.0.2.1:1"),
+            (120 * SECOND, "192.0.2.1:1"),
+        ] {
+            exchange.fetch_cookie(now, src).unwrap();
+            assert!(exchange.mac2_valid(now, src), "{src} at {now}");
+        }
+    }
+
+    #[test]
     fn mac2_is_never_valid_before_a_cookie_was_made() {
         let mut exchange = exchange();
         assert!(!exchange.mac2_valid(0, "192.0.2.1:1"));
         let mut message = exchange.signed(0);
         let forged = mac(&mac(&[0; 32], &[&[192, 0, 2, 1], &[0, 1]]), &[&message[..132]]);
         message[132..].copy_from_slice(&forged);
-        assert!(!exchange.checker.mac2_is_valid(
-            Instant::from_nanos(0),
-            "192.0.2.1:1".parse().unwrap(),
-            &message
-        ));
+        assert!(!exchange.checker.mac2_is_valid(0, "192.0.2.1:1", &message));
     }
 }

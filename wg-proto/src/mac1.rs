@@ -1,7 +1,7 @@
 //! The first look at a control message: form and `mac1`. Needs no device, so threads take it without the device's lock.
 //! Read first: whitepaper §5.4.4. Called by device, and by callers that keep a queue of control messages.
 
-use crate::crypto::hash::{MAC_BYTES, hash, mac, same_mac};
+use crate::crypto::hash::{MAC_BYTES, MacKey, hash, same_mac};
 use crate::error::NotAdmitted;
 use crate::key::PublicKey;
 use crate::message::{COOKIE_REPLY_BYTES, INITIATION_BYTES, MessageKind, RESPONSE_BYTES, classify};
@@ -15,11 +15,20 @@ const LABEL_MAC1: &[u8] = b"mac1----";
 pub struct Mac1Filter(Option<Ours>);
 
 /// Whom a message must know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Ours {
     public_key: PublicKey,
-    mac1_key: [u8; 32],
+    mac1_key: MacKey,
 }
+
+/// The other key follows from the public one.
+impl PartialEq for Ours {
+    fn eq(&self, other: &Ours) -> bool {
+        self.public_key == other.public_key
+    }
+}
+
+impl Eq for Ours {}
 
 /// A control message of right form, whose `mac1` is right if it has one. Owns a copy, so that it can wait in a queue.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +53,7 @@ impl Mac1Filter {
         Mac1Filter(public_key.map(|public_key| Ours { mac1_key: mac1_key(&public_key), public_key }))
     }
 
-    /// Checks form and `mac1` of a datagram of any content and length. Two thirds of a microsecond at most, no secret used.
+    /// Checks form and `mac1` of a datagram of any content and length. Half a microsecond at most, no secret used.
     ///
     /// Cookie replies have no `mac1` and pass by form: the device compares them with what it sent.
     pub fn admit(&self, datagram: &[u8]) -> Result<Admitted, NotAdmitted> {
@@ -70,7 +79,7 @@ impl Mac1Filter {
     fn check(&self, message: &[u8]) -> Result<PublicKey, NotAdmitted> {
         let ours = self.0.as_ref().ok_or(NotAdmitted::NoPrivateKey)?;
         let valid =
-            split_mac1(message).is_some_and(|(body, mac1)| same_mac(&mac(&ours.mac1_key, &[body]), mac1));
+            split_mac1(message).is_some_and(|(body, mac1)| same_mac(&ours.mac1_key.mac(&[body]), mac1));
         valid.then_some(ours.public_key).ok_or(NotAdmitted::Mac1)
     }
 }
@@ -92,8 +101,8 @@ impl Admitted {
 }
 
 /// The key of the `mac1` of messages to the holder of `public_key`.
-pub(crate) fn mac1_key(public_key: &PublicKey) -> [u8; 32] {
-    hash(&[LABEL_MAC1, public_key.as_bytes()])
+pub(crate) fn mac1_key(public_key: &PublicKey) -> MacKey {
+    MacKey::new(&hash(&[LABEL_MAC1, public_key.as_bytes()]))
 }
 
 fn control_kind(datagram: &[u8]) -> Result<ControlKind, NotAdmitted> {

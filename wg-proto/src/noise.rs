@@ -11,8 +11,16 @@ use crate::tai64n::Tai64n;
 
 use zeroize::Zeroizing;
 
-const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
-const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+/// The first chaining key of every handshake: the hash of the construction's name.
+const FIRST_CHAINING_KEY: [u8; 32] = [
+    0x60, 0xe2, 0x6d, 0xae, 0xf3, 0x27, 0xef, 0xc0, 0x2e, 0xc3, 0x35, 0xe2, 0xa0, 0x25, 0xd2, 0xd0, 0x16,
+    0xeb, 0x42, 0x06, 0xf8, 0x72, 0x77, 0xf5, 0x2d, 0x38, 0xd1, 0x98, 0x8b, 0x78, 0xcd, 0x36,
+];
+/// The first hash of every handshake: that of the first chaining key and the protocol's identifier.
+const FIRST_HASH: [u8; 32] = [
+    0x22, 0x11, 0xb3, 0x61, 0x08, 0x1a, 0xc5, 0x66, 0x69, 0x12, 0x43, 0xdb, 0x45, 0x8a, 0xd5, 0x32, 0x2d,
+    0x9c, 0x6c, 0x66, 0x22, 0x93, 0xe8, 0xb7, 0x0e, 0xe1, 0x9c, 0x65, 0xba, 0x07, 0x9e, 0xf3,
+];
 
 /// Our static key, with what is derived from it once.
 pub(crate) struct Identity {
@@ -52,10 +60,8 @@ struct Transcript {
 impl Transcript {
     /// The transcript of a handshake towards `responder`.
     fn new(responder: &PublicKey) -> Transcript {
-        let chaining_key = hash(&[CONSTRUCTION]);
-        let start = hash(&[&chaining_key, IDENTIFIER]);
-        let hash = hash(&[&start, responder.as_bytes()]);
-        Transcript { chaining_key: Zeroizing::new(chaining_key), hash }
+        let hash = hash(&[&FIRST_HASH, responder.as_bytes()]);
+        Transcript { chaining_key: Zeroizing::new(FIRST_CHAINING_KEY), hash }
     }
 
     fn mix_hash(&mut self, bytes: &[u8]) {
@@ -325,6 +331,12 @@ mod tests {
         ] {
             assert_eq!(secret.to_vec(), unhex(expected));
         }
+    }
+
+    #[test]
+    fn handshakes_begin_with_the_hashes_of_the_protocols_names() {
+        assert_eq!(FIRST_CHAINING_KEY, hash(&[b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"]));
+        assert_eq!(FIRST_HASH, hash(&[&FIRST_CHAINING_KEY, b"WireGuard v1 zx2c4 Jason@zx2c4.com"]));
     }
 
     #[test]

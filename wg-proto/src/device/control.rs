@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use super::{Device, Reply, enqueue};
 use crate::constants::REPLIES_MAX;
-use crate::cookie::NoCookie;
+use crate::cookie::{NoCookie, Shown};
 use crate::crypto::Secret;
 use crate::endpoint::Endpoint;
 use crate::error::{NotAdmitted, Rejected};
@@ -104,8 +104,9 @@ impl Device {
             return Err(refused(Rejected::Backlog, |c| &mut c.replies_overflow));
         }
         if under_load {
-            if !local.checker.mac2_is_valid(now, src.remote, datagram) {
-                return Ok(self.send_cookie(now, src, datagram));
+            let shown = local.checker.check(now, src.remote, datagram);
+            if !matches!(shown, Shown::Cookie) {
+                return Ok(self.send_cookie(now, src, datagram, shown));
             }
             if !self.limiter.allow(now, src.remote.ip()) {
                 return Err(refused(Rejected::RateLimited, |c| &mut c.source_rate_limited));
@@ -120,10 +121,10 @@ impl Device {
         }
     }
 
-    fn send_cookie(&mut self, now: Instant, src: Endpoint, datagram: &[u8]) -> Handled {
+    fn send_cookie(&mut self, now: Instant, src: Endpoint, datagram: &[u8], shown: Shown) -> Handled {
         self.counters.cookie_required += 1;
         let cookie = self.local.as_mut().zip(sender_of(datagram)).and_then(|(local, sender)| {
-            local.checker.reply(now, &mut self.rng, src.remote, datagram, sender)
+            local.checker.reply(now, &mut self.rng, src.remote, datagram, shown, sender)
         });
         if let Some(cookie) = cookie {
             self.counters.cookies_sent += 1;
