@@ -53,8 +53,10 @@ const SESSIONS_MAX: u32 = 131_072;
 
 // What tables are built for: see `flow`.
 
-const FLOW_V4_BYTES: usize = 128;
-const FLOW_V6_BYTES: usize = 192;
+/// Bytes of memory that a flow of IPv4 takes, everything included.
+pub const FLOW_V4_BYTES: usize = 128;
+/// Bytes of memory that a flow of IPv6 takes, everything included.
+pub const FLOW_V6_BYTES: usize = 192;
 
 impl Default for NodeConfig {
     fn default() -> NodeConfig {
@@ -74,10 +76,14 @@ impl Default for NodeConfig {
 
 impl NodeConfig {
     /// Bytes of memory for flows and sessions when all are in use, the sessions having `destinations` destinations each. What
-    /// peers take on top: `wg_proto::Device`. Fragments and packets of our own: 17 MiB at most.
+    /// peers take on top: [`wg_proto::constants::PEER_BYTES`]. Fragments and packets of our own: 17 MiB at most.
     pub const fn memory_bytes_max(&self, destinations: usize) -> usize {
-        let flows = self.flows_max_v4 as usize * FLOW_V4_BYTES + self.flows_max_v6 as usize * FLOW_V6_BYTES;
-        flows + self.sessions_max as usize * session_bytes(destinations)
+        self.flow_bytes_max() + self.sessions_max as usize * session_bytes(destinations)
+    }
+
+    /// Bytes of memory for flows when all are in use.
+    pub const fn flow_bytes_max(&self) -> usize {
+        self.flows_max_v4 as usize * FLOW_V4_BYTES + self.flows_max_v6 as usize * FLOW_V6_BYTES
     }
 
     /// A plain WireGuard interface. It keeps no flows, so it takes no memory for them.

@@ -19,7 +19,7 @@ pub mod selector;
 pub mod sim;
 mod verdict;
 
-pub use config::{Mode, NodeConfig};
+pub use config::{FLOW_V4_BYTES, FLOW_V6_BYTES, Mode, NodeConfig};
 #[cfg(feature = "sim")]
 pub use datapath::Question;
 pub use datapath::{Explanation, FlowView, Heard};

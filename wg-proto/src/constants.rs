@@ -67,3 +67,11 @@ pub const EVENTS_MAX: usize = 1024;
 pub const STAGED_BYTES_MAX: usize = 1 << 20;
 /// Longest packet that can be staged or encapsulated: what fits a UDP datagram after our overhead.
 pub const PACKET_BYTES_MAX: usize = 65_535 - 32;
+
+// ---- Memory, as it was measured: see docs/performance.md ----
+
+/// Bytes of memory that a peer with one prefix takes as long as nobody has spoken to it.
+pub const PEER_BYTES: usize = 864;
+/// Bytes of memory that each of a peer's sessions takes on top, of which there are three at most: a kilobyte is the replay window,
+/// another the two keyed ciphers.
+pub const SESSION_BYTES: usize = 2688;

@@ -174,7 +174,7 @@ fn flow_tables(used: u32, program: &Program) -> FlowTables {
         used: used.into(),
         max_v4: config.flows_max_v4.into(),
         max_v6: config.flows_max_v6.into(),
-        memory_bytes_max: u64::from(config.flows_max_v4) * 128 + u64::from(config.flows_max_v6) * 192,
+        memory_bytes_max: config.flow_bytes_max() as u64,
     }
 }
 

@@ -87,7 +87,7 @@ pub struct FlowTables {
     pub max_v4: u64,
     /// Room for v6 flows.
     pub max_v6: u64,
-    /// Memory for them at most: 128 bytes a v4 flow and 192 a v6 flow.
+    /// Bytes of memory for them when all are in use.
     pub memory_bytes_max: u64,
 }
 
