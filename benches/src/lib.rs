@@ -2,6 +2,7 @@
 
 pub mod chase;
 pub mod router;
+pub mod tunnel;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

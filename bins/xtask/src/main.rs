@@ -10,12 +10,15 @@ mod checks;
 mod coverage;
 mod demo;
 mod fuzz;
+mod instructions;
+mod memory;
 mod mutants;
 mod run;
 mod setup;
 mod soak;
 mod step;
 mod tally;
+mod tunnels;
 
 /// Everything one does with this repository, each with its own set-up.
 #[derive(Debug, Parser)]
@@ -50,6 +53,12 @@ enum Task {
     Mutants(mutants::Arguments),
     /// Let router, connector and a client run under churn and see that nothing grows (as root)
     Soak(soak::Arguments),
+    /// Count the instructions of the packet path and compare them with the committed table
+    Instructions(instructions::Arguments),
+    /// Compare our tunnel with other projects' tunnels, in memory
+    Tunnels(tunnels::Arguments),
+    /// Measure what running programs hold in memory, idle and with many peers (as root)
+    Memory(memory::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +71,9 @@ fn main() -> ExitCode {
         Task::Coverage(arguments) => coverage::main(&arguments),
         Task::Mutants(arguments) => mutants::main(&arguments),
         Task::Soak(arguments) => soak::main(&arguments),
+        Task::Instructions(arguments) => instructions::main(&arguments),
+        Task::Tunnels(arguments) => tunnels::main(&arguments),
+        Task::Memory(arguments) => memory::main(&arguments),
     };
     match done {
         Ok(code) => code,

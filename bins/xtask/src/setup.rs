@@ -88,6 +88,9 @@ fn missing_packages() -> BTreeSet<&'static str> {
     if !requirements::is_installed("cc") {
         packages.extend(["gcc", "libc6-dev"]);
     }
+    if !requirements::is_installed("valgrind") {
+        packages.insert("valgrind");
+    }
     packages
 }
 

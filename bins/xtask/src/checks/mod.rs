@@ -8,6 +8,7 @@ use rustix::process::geteuid;
 use sluice_lab::requirements;
 
 use crate::cargo::cargo;
+use crate::instructions;
 use crate::run::{Failure, Log, logged};
 use crate::setup;
 use crate::step::{Outcome, Step, run_all};
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
 }
 
 /// Cheap and frequent failures first.
-static STEPS: [Step; 12] = [
+static STEPS: [Step; 13] = [
     Step { name: "setup", about: "packages and tools are there", run: set_up },
     Step { name: "fmt", about: "the code is formatted", run: format },
     Step { name: "layering", about: "dependencies point the way DESIGN says", run: layering::check },
@@ -51,6 +52,11 @@ static STEPS: [Step; 12] = [
         name: "doc-tests",
         about: "examples in the documentation and beside it run",
         run: tests::documentation,
+    },
+    Step {
+        name: "instructions",
+        about: "the packet path executes no more than it did",
+        run: instructions::check,
     },
     Step { name: "end-to-end", about: "real programs in network namespaces", run: tests::end_to_end },
     Step { name: "licences", about: "dependencies' licences, bans and sources", run: licences },
@@ -115,7 +121,7 @@ fn licences(log: &Log) -> Result<Outcome> {
 }
 
 /// What is missing is a failure in CI and a loud note elsewhere.
-fn skip_or_fail(missing: String) -> Outcome {
+pub(crate) fn skip_or_fail(missing: String) -> Outcome {
     if requirements::in_ci() {
         return Outcome::Failed(Failure { reason: missing, log: String::new() });
     }

@@ -1,0 +1,1 @@
+//! Nothing but its benchmark: `cargo xtask tunnels`.
