@@ -90,6 +90,7 @@ fn router() -> Result<Line> {
     let lab = Lab::new()?;
     let host = lab.host("router")?;
     let config = RouterConfig {
+        workers: 0,
         name: "router".to_owned(),
         listen_port: 51820,
         addresses: vec!["10.99.0.1".to_owned()],
