@@ -14,7 +14,7 @@ pub fn sluice(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// A peer implementation of another project: installed by `cargo xtask bench`, or on the path.
+/// A peer implementation of another project: installed by `cargo xtask setup`, or on the path.
 pub fn peer(name: &str) -> Option<PathBuf> {
     let tools = places().into_iter().filter_map(|place| Some(place.parent()?.join("tools/bin")));
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -9,6 +9,7 @@
 pub mod binaries;
 pub mod capture;
 mod host;
+pub mod interop;
 mod keys;
 mod lab;
 mod link;
@@ -23,6 +24,7 @@ pub mod soak;
 mod stale;
 pub mod topology;
 mod wait;
+mod weather;
 
 pub use host::Host;
 pub use keys::KeyPair;

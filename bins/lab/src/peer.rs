@@ -36,12 +36,23 @@ impl Implementation {
         }
     }
 
+    /// The file name of its program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Implementation::WireguardGo => "wireguard-go",
+            Implementation::Sluice => "sluice-router",
+            Implementation::Gotatun => "gotatun",
+            Implementation::Boringtun => "boringtun-cli",
+        }
+    }
+
     /// The command line that runs it in the foreground.
     pub fn command(self, interface: &str) -> Result<Vec<String>> {
         let owned = |argv: &[&str]| argv.iter().map(|&argument| argument.to_owned()).collect();
-        let installed = |name: &str| {
-            let path = binaries::peer(name)
-                .with_context(|| format!("{name} is not installed; see `cargo xtask bench --help`"));
+        let installed = || {
+            let path = binaries::peer(self.program());
+            let path =
+                path.with_context(|| format!("{} is not installed: cargo xtask setup", self.program()));
             path.map(|path| path.display().to_string())
         };
         Ok(match self {
@@ -50,11 +61,8 @@ impl Implementation {
                 let program = binaries::sluice("sluice-router")?.display().to_string();
                 owned(&[&program, "wireguard", "--foreground", interface])
             }
-            Implementation::Gotatun => {
-                owned(&[&installed("gotatun")?, "--foreground", "--disable-drop-privileges", interface])
-            }
-            Implementation::Boringtun => {
-                owned(&[&installed("boringtun-cli")?, "--foreground", "--disable-drop-privileges", interface])
+            Implementation::Gotatun | Implementation::Boringtun => {
+                owned(&[&installed()?, "--foreground", "--disable-drop-privileges", interface])
             }
         })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::lab::Lab;
+use crate::peer::Implementation;
 
 /// A tool and the Debian package that brings it.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,21 @@ pub fn missing_tools() -> Vec<Tool> {
 /// True under continuous integration, where a missing requirement is a failure.
 pub fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
+
+/// True if this program is here to be tested with. Where it is missing, that is said, loudly.
+///
+/// # Panics
+/// When it is missing in CI.
+pub fn has_peer(program: Implementation) -> bool {
+    match program.command("any") {
+        Ok(_) => true,
+        Err(why) => {
+            assert!(!in_ci(), "{why:#}");
+            eprintln!("SKIPPED, nothing was tested with {}: {why:#}", program.name());
+            false
+        }
+    }
 }
 
 /// Runs an end-to-end test's body in a fresh lab. Where the machine lacks something, the test fails in CI and is skipped,

@@ -11,8 +11,10 @@ mod coverage;
 mod demo;
 mod fuzz;
 mod instructions;
+mod interop;
 mod memory;
 mod mutants;
+mod peers;
 mod run;
 mod setup;
 mod soak;
@@ -53,6 +55,8 @@ enum Task {
     Mutants(mutants::Arguments),
     /// Let router, connector and a client run under churn and see that nothing grows (as root)
     Soak(soak::Arguments),
+    /// Let every implementation renew its sessions with ours on a bad wire, in both roles (as root)
+    Interop(interop::Arguments),
     /// Count the instructions of the packet path and compare them with the committed table
     Instructions(instructions::Arguments),
     /// Compare our tunnel with other projects' tunnels, in memory
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Task::Coverage(arguments) => coverage::main(&arguments),
         Task::Mutants(arguments) => mutants::main(&arguments),
         Task::Soak(arguments) => soak::main(&arguments),
+        Task::Interop(arguments) => interop::main(&arguments),
         Task::Instructions(arguments) => instructions::main(&arguments),
         Task::Tunnels(arguments) => tunnels::main(&arguments),
         Task::Memory(arguments) => memory::main(&arguments),

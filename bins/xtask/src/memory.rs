@@ -26,7 +26,7 @@ const CONFIGURE_LIMIT: Duration = Duration::from_secs(120);
 /// Arguments of `cargo xtask memory`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Other implementations are measured beside ours where `cargo xtask bench` has built them."
+    after_help = "Other implementations are measured beside ours where `cargo xtask setup` has built them."
 )]
 pub(crate) struct Arguments {
     /// Peers of the interface

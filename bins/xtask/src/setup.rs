@@ -8,6 +8,7 @@ use rustix::process::geteuid;
 use sluice_lab::requirements;
 
 use crate::cargo::{cargo, tools};
+use crate::peers;
 use crate::run::{Failure, Log, logged};
 
 /// A cargo tool, installed into `target/tools` in exactly this version where none is on the path.
@@ -48,7 +49,7 @@ pub(crate) fn install(log: &Log) -> Result<Result<(), Failure>> {
             return Ok(Err(failure));
         }
     }
-    Ok(Ok(()))
+    peers::install(log)
 }
 
 /// What labs need, or an error that lists what is missing and how to get it. Root installs packages.

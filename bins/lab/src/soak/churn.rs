@@ -67,11 +67,6 @@ pub(crate) struct Churn {
 impl Churn {
     pub(crate) fn new(chain: Chain) -> Result<Churn> {
         let guest = Guest::arrive(&chain)?;
-        chain.client.sh("nft add table inet weather")?.ok()?;
-        chain
-            .client
-            .sh("nft 'add chain inet weather in { type filter hook input priority 0; policy accept; }'")?
-            .ok()?;
         Ok(Churn { chain, guest, steps: 0, tally: Tally::default() })
     }
 
@@ -173,12 +168,7 @@ impl Churn {
 
     fn change_weather(&mut self) -> Result<()> {
         self.tally.weather += 1;
-        let rule = if self.tally.weather % 2 == 1 {
-            format!("add rule inet weather in iifname wan0 numgen random mod 100 < {LOSS_PERCENT} drop")
-        } else {
-            "flush chain inet weather in".to_owned()
-        };
-        self.chain.client.sh(&format!("nft '{rule}'"))?.ok().map(drop)
+        self.chain.client.lose("wan0", if self.tally.weather % 2 == 1 { LOSS_PERCENT } else { 0 })
     }
 
     fn restart_client(&mut self) -> Result<()> {

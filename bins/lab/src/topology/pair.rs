@@ -30,18 +30,30 @@ pub struct PairConfig {
     pub over_v6: bool,
     /// Both sides share a preshared key.
     pub preshared_key: bool,
+    /// The left side's persistent keepalive; 0 is none.
+    pub keepalive_seconds: u16,
 }
 
 impl PairConfig {
     /// An ordinary pair: MTU 1420 over Ethernet and IPv4.
     pub fn new(left: Implementation, right: Implementation) -> PairConfig {
-        PairConfig { left, right, mtu: 1420, wire_mtu: Mtu::ETHERNET, over_v6: false, preshared_key: false }
+        PairConfig {
+            left,
+            right,
+            mtu: 1420,
+            wire_mtu: Mtu::ETHERNET,
+            over_v6: false,
+            preshared_key: false,
+            keepalive_seconds: 0,
+        }
     }
 }
 
 /// One side of a pair.
 #[derive(Clone, Debug)]
 pub struct Side {
+    /// What runs there.
+    pub program: Implementation,
     /// Where it runs.
     pub host: Host,
     /// Its interface.
@@ -90,12 +102,33 @@ impl Pair {
             secret = format!(" preshared-key {}", path.display());
         }
         let address = if config.over_v6 { "[2001:db8:1::2]" } else { "203.0.113.2" };
-        let options =
-            format!("endpoint {address}:{} allowed-ips 10.9.0.2/32,fd09::2/128{secret}", Pair::RIGHT_PORT);
+        let keepalive = match config.keepalive_seconds {
+            0 => String::new(),
+            seconds => format!(" persistent-keepalive {seconds}"),
+        };
+        let options = format!(
+            "endpoint {address}:{} allowed-ips 10.9.0.2/32,fd09::2/128{secret}{keepalive}",
+            Pair::RIGHT_PORT
+        );
         self.left.tunnel.peer(&self.right.keys.public, &options)?;
         self.right
             .tunnel
             .peer(&self.left.keys.public, &format!("allowed-ips 10.9.0.1/32,fd09::1/128{secret}"))
+    }
+
+    /// When the newest handshake was, in seconds of Unix time, as our own side shows it if there is one; 0 if there was none.
+    pub fn latest_handshake(&self) -> Result<u64> {
+        let (own, far) = self.own_and_far();
+        own.tunnel.latest_handshake(&far.keys.public)
+    }
+
+    /// Our own side, then the other one. Where both or none are ours, the right one comes first.
+    pub fn own_and_far(&self) -> (&Side, &Side) {
+        match (self.left.program, self.right.program) {
+            (_, Implementation::Sluice) => (&self.right, &self.left),
+            (Implementation::Sluice, _) => (&self.left, &self.right),
+            (_, _) => (&self.right, &self.left),
+        }
     }
 
     /// Waits until pings from left to right are answered, v4 and v6.
@@ -119,5 +152,5 @@ fn side(
     let name = lab.interface(host.name().chars().next().unwrap_or('x'));
     let config = InterfaceConfig { name: &name, keys: &keys, listen_port, addresses, mtu };
     let tunnel = WireguardInterface::start(host, program, &config)?;
-    Ok(Side { host: host.clone(), tunnel, keys })
+    Ok(Side { program, host: host.clone(), tunnel, keys })
 }

@@ -4,11 +4,9 @@ use anyhow::{Result, bail};
 use sluice_lab::binaries;
 use sluice_lab::peer::Implementation;
 
-use crate::cargo::{cargo, target, tools};
+use crate::cargo::{cargo, target};
+use crate::peers::{self, PEERS};
 use crate::run::{Log, logged};
-
-/// Other projects' programs from the crate registry, in exactly these versions.
-const PEERS: [(&str, &str); 2] = [("gotatun-cli", "0.10.2"), ("boringtun-cli", "0.7.1")];
 
 /// Ours first, then those it is compared with.
 pub(crate) fn measured(alone: bool) -> &'static [Implementation] {
@@ -25,21 +23,16 @@ pub(crate) fn measured(alone: bool) -> &'static [Implementation] {
 pub(crate) fn build(alone: bool) -> Result<()> {
     let log = Log::new("bench-build")?;
     let ours = ["-p", "sluice-router", "-p", "sluice-connector", "-p", "sluice-lab", "--bins"];
-    let mut commands = vec![cargo(&[&["build", "--locked", "--release"], &ours[..]].concat())];
-    let root = tools().display().to_string();
-    for (name, version) in PEERS.into_iter().filter(|_| !alone) {
-        let package = format!("{name}@{version}");
-        let mut install = cargo(&["install", "--locked", "--root", &root, &package]);
-        install.env("CARGO_TARGET_DIR", tools().join("build"));
-        commands.push(install);
-    }
-    for mut command in commands {
-        eprintln!("{}", crate::run::show(&command));
-        if let Err(failure) = logged(&mut command, &log)? {
-            bail!("{}\n{}", failure.log, failure.reason);
-        }
-    }
+    let mut build = cargo(&[&["build", "--locked", "--release"], &ours[..]].concat());
+    eprintln!("{}", crate::run::show(&build));
+    let mut done = logged(&mut build, &log)?;
     binaries::use_directory(target().join("release"));
+    if done.is_ok() && !alone {
+        done = peers::install(&log)?;
+    }
+    if let Err(failure) = done {
+        bail!("{}\n{}", failure.log, failure.reason);
+    }
     Ok(())
 }
 
@@ -49,7 +42,7 @@ pub(crate) fn versions(alone: bool) -> String {
     if alone {
         return ours;
     }
-    let peers = PEERS.map(|(name, version)| format!("{name} {version}"));
+    let peers = PEERS.map(|peer| format!("{} {}", peer.package, peer.version));
     let go = std::process::Command::new("wireguard-go").arg("--version").output();
     let go = go.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let go = go.lines().next().unwrap_or("wireguard-go").to_owned();

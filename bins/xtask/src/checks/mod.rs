@@ -9,6 +9,7 @@ use sluice_lab::requirements;
 
 use crate::cargo::cargo;
 use crate::instructions;
+use crate::peers;
 use crate::run::{Failure, Log, logged};
 use crate::setup;
 use crate::step::{Outcome, Step, run_all};
@@ -89,6 +90,7 @@ fn set_up(log: &Log) -> Result<Outcome> {
     if !setup::has_deny() {
         missing.push("cargo-deny: cargo xtask setup".to_owned());
     }
+    missing.extend(peers::missing());
     if missing.is_empty() {
         return Ok(Outcome::Passed);
     }
