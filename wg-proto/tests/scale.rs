@@ -6,7 +6,10 @@ mod net;
 use std::num::NonZeroU16;
 
 use net::{at, key, millis};
-use wg_proto::{Device, DeviceConfig, Endpoint, Instant, PeerConfig, PeerIndex, PublicKey, UnixTime};
+use wg_proto::{
+    Decapsulated, Device, DeviceConfig, Encapsulated, Endpoint, Instant, PeerConfig, PeerIndex, PrivateKey,
+    PublicKey, QueueLoad, UnixTime,
+};
 
 const PEERS: u32 = 24_000;
 
@@ -116,4 +119,92 @@ fn keepalives_of_many_peers_are_all_served() {
         reached.insert(sent.to.remote);
     }
     assert_eq!(reached.len(), 2_000);
+}
+
+#[test]
+fn ten_thousand_peers_have_sessions_at_once_and_each_gets_its_own_packets() {
+    const HAND_SHAKERS: u32 = 10_000;
+    let mut hub = device();
+    let mut spokes: Vec<Device> = (0..HAND_SHAKERS).map(spoke).collect();
+    for n in 0..HAND_SHAKERS {
+        let mut config = PeerConfig::new(spoke_key(n).public_key());
+        config.allowed_ips.push(format!("{}/32", spoke_address(n)).parse().unwrap());
+        hub.add_peer(at(millis(0)), config).unwrap();
+    }
+    let question = |n| packet(spoke_address(n), [10, 0, 0, 1].into());
+    for (n, spoke) in (0..).zip(&mut spokes) {
+        spoke.stage(now(n), PeerIndex::new(0), &question(n)).unwrap();
+        let initiation = transmit(spoke, n);
+        hub.handle_control(now(n), UNIX, endpoint(n), &mut initiation.clone(), QueueLoad::IDLE).unwrap();
+        let response = transmit(&mut hub, n);
+        spoke.handle_control(now(n), UNIX, endpoint(0), &mut response.clone(), QueueLoad::IDLE).unwrap();
+        assert_eq!(open(&mut hub, n, transmit(spoke, n)), (PeerIndex::new(n), question(n)));
+    }
+    assert_eq!(hub.session_indices_used(), HAND_SHAKERS as usize);
+    // Now that all are there, one packet to each, found by its address alone.
+    for (n, spoke) in (0..).zip(&mut spokes) {
+        let answer = packet([10, 0, 0, 1].into(), spoke_address(n));
+        let peer = hub.owner_of(spoke_address(n).into()).unwrap();
+        let mut datagram = vec![0; 2048];
+        let Encapsulated::Sent(sent) = hub.encapsulate(now(n), peer, &answer, 1420, &mut datagram).unwrap()
+        else {
+            panic!("peer {n} has no session");
+        };
+        assert_eq!(sent.to.remote, endpoint(n).remote);
+        datagram.truncate(sent.len);
+        assert_eq!(open(spoke, n, datagram), (PeerIndex::new(0), answer));
+    }
+}
+
+const UNIX: UnixTime = UnixTime::new(1_700_000_000, 0);
+
+/// One every millisecond.
+fn now(n: u32) -> Instant {
+    at(millis(n.into()))
+}
+
+fn spoke(n: u32) -> Device {
+    let config = DeviceConfig { private_key: Some(spoke_key(n)), mtu_bytes: 1420 };
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&n.to_be_bytes());
+    let mut device = Device::new(config, seed);
+    let mut hub = PeerConfig::new(key(0).public_key());
+    hub.endpoint = Some(endpoint(0));
+    hub.allowed_ips.push("10.0.0.1/32".parse().unwrap());
+    device.add_peer(at(millis(0)), hub).unwrap();
+    device
+}
+
+fn spoke_key(n: u32) -> PrivateKey {
+    let mut bytes = [0x33; 32];
+    bytes[1..5].copy_from_slice(&n.to_be_bytes());
+    PrivateKey::from_bytes(bytes)
+}
+
+fn spoke_address(n: u32) -> std::net::Ipv4Addr {
+    (0x0a40_0000 + n).into()
+}
+
+fn endpoint(n: u32) -> Endpoint {
+    Endpoint::new((std::net::Ipv4Addr::from(0xc612_0000 + n), 51820).into())
+}
+
+fn packet(from: std::net::Ipv4Addr, to: std::net::Ipv4Addr) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet
+}
+
+fn transmit(device: &mut Device, n: u32) -> Vec<u8> {
+    let mut datagram = vec![0; 2048];
+    let sent = device.poll_transmit(now(n), UNIX, &mut datagram).unwrap();
+    datagram.truncate(sent.len);
+    datagram
+}
+
+fn open(device: &mut Device, n: u32, mut datagram: Vec<u8>) -> (PeerIndex, Vec<u8>) {
+    let opened = device.decapsulate(now(n), UNIX, endpoint(n), &mut datagram).unwrap();
+    let Decapsulated::Packet { peer, range } = opened else { panic!("{opened:?}") };
+    (peer, datagram[range].to_vec())
 }

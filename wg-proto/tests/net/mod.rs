@@ -14,6 +14,8 @@ use wg_proto::{
 };
 
 pub(crate) const MTU: u16 = 1420;
+/// Datagrams that the socket of a suspended node holds; more are lost, as in a kernel.
+const MAILBOX_DATAGRAMS: usize = 256;
 
 /// A device, where it is, and what happened to it.
 pub(crate) struct Node {
@@ -24,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) keepalives: usize,
     pub(crate) events: Vec<(Instant, Event)>,
     pub(crate) refused: Vec<DecapsulateError>,
+    suspended: bool,
+    mailbox: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
 /// An inner packet that came out at a node.
@@ -31,6 +35,8 @@ pub(crate) struct Node {
 pub(crate) struct Received {
     pub(crate) at: Instant,
     pub(crate) from: PeerIndex,
+    /// The session it came in.
+    pub(crate) session: SessionIndex,
     pub(crate) packet: Vec<u8>,
 }
 
@@ -52,6 +58,13 @@ pub(crate) struct Link {
     pub(crate) jitter: Duration,
     pub(crate) loss: f64,
     pub(crate) duplicates: f64,
+}
+
+/// What a node that wakes does first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    Timers,
+    Socket,
 }
 
 pub(crate) struct Net {
@@ -135,7 +148,11 @@ impl Net {
     }
 
     pub(crate) fn run_until(&mut self, end: Instant) {
-        (0..self.nodes.len()).for_each(|i| self.drain(i));
+        for i in 0..self.nodes.len() {
+            if !self.nodes[i].suspended {
+                self.drain(i);
+            }
+        }
         let mut steps = 0;
         while let Some(at) = self.next().filter(|at| *at <= end) {
             self.now = at.max(self.now);
@@ -146,13 +163,33 @@ impl Net {
         self.now = end;
     }
 
+    /// The node's machine sleeps: time passes, no timer fires, and what arrives waits in its socket as far as that holds it.
+    pub(crate) fn suspend(&mut self, i: usize) {
+        self.nodes[i].suspended = true;
+    }
+
+    /// It wakes: first its timers fire, or first its socket is read, as the machine likes.
+    pub(crate) fn resume(&mut self, i: usize, first: First) {
+        self.nodes[i].suspended = false;
+        let waiting = std::mem::take(&mut self.nodes[i].mailbox);
+        if first == First::Timers {
+            self.nodes[i].device.handle_timeout(self.now);
+            self.drain(i);
+        }
+        waiting.into_iter().for_each(|(from, datagram)| self.inject(i, from, datagram));
+    }
+
     /// Gives a datagram to a node as if it came from `from`.
     pub(crate) fn inject(&mut self, to: usize, from: SocketAddr, mut datagram: Vec<u8>) {
         let (now, unix) = (self.now, self.unix());
         let node = &mut self.nodes[to];
         let from = Endpoint::new(from);
+        let mut session = SessionIndex::new(0);
         let outcome = match classify(&datagram) {
-            Ok(MessageKind::Transport { .. }) => node.device.decapsulate(now, unix, from, &mut datagram),
+            Ok(MessageKind::Transport { receiver, .. }) => {
+                session = receiver;
+                node.device.decapsulate(now, unix, from, &mut datagram)
+            }
             Ok(MessageKind::Initiation | MessageKind::Response | MessageKind::CookieReply) | Err(_) => {
                 let handled = node.device.handle_control(now, unix, from, &mut datagram, node.load);
                 handled.map(Decapsulated::Control).map_err(DecapsulateError::Control)
@@ -160,7 +197,8 @@ impl Net {
         };
         match outcome {
             Ok(Decapsulated::Packet { peer, range }) => {
-                node.received.push(Received { at: now, from: peer, packet: datagram[range].to_vec() });
+                let packet = datagram[range].to_vec();
+                node.received.push(Received { at: now, from: peer, session, packet });
             }
             Ok(Decapsulated::Keepalive { .. }) => node.keepalives += 1,
             Ok(Decapsulated::Control(_)) => {}
@@ -212,7 +250,8 @@ impl Net {
     }
 
     fn next(&mut self) -> Option<Instant> {
-        let timers = self.nodes.iter_mut().filter_map(|node| node.device.poll_timeout());
+        let awake = self.nodes.iter_mut().filter(|node| !node.suspended);
+        let timers = awake.filter_map(|node| node.device.poll_timeout());
         let arrival = self.flying.keys().next().map(|(at, _)| *at);
         timers.map(|(at, _)| at).chain(arrival).min()
     }
@@ -221,13 +260,19 @@ impl Net {
         let due: VecDeque<_> = self.flying.keys().take_while(|(at, _)| *at <= self.now).copied().collect();
         for key in due {
             let (from, to, datagram) = self.flying.remove(&key).unwrap();
-            if let Some(i) = self.nodes.iter().position(|node| node.addr == to) {
+            let Some(i) = self.nodes.iter().position(|node| node.addr == to) else { continue };
+            let Node { suspended, mailbox, .. } = &mut self.nodes[i];
+            if !*suspended {
                 self.inject(i, from, datagram);
+            } else if mailbox.len() < MAILBOX_DATAGRAMS {
+                mailbox.push_back((from, datagram));
             }
         }
         for i in 0..self.nodes.len() {
-            self.nodes[i].device.handle_timeout(self.now);
-            self.drain(i);
+            if !self.nodes[i].suspended {
+                self.nodes[i].device.handle_timeout(self.now);
+                self.drain(i);
+            }
         }
     }
 
@@ -272,6 +317,8 @@ fn node(i: usize, seed: u64) -> Node {
         keepalives: 0,
         events: Vec::new(),
         refused: Vec::new(),
+        suspended: false,
+        mailbox: VecDeque::new(),
     }
 }
 
