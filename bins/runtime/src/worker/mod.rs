@@ -4,6 +4,7 @@
 //! One turn: wait → UDP batch → TUN batch → what is left over. Per batch the node's lock is taken once, for
 //! bookkeeping; opening and sealing happen outside it.
 
+mod boot_timer;
 mod control;
 mod counters;
 mod deliver;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
 
 use router_core::{Event, Node, NodeTransmit};
 use wg_proto::Instant;
@@ -32,6 +32,7 @@ pub(crate) use self::poll::Bell;
 pub use self::shared::EventHandler;
 pub(crate) use self::shared::{Poisoned, Shared, WorkerPost};
 
+use self::boot_timer::BootTimer;
 use self::control::ControlQueue;
 use self::counters::WorkerCounters;
 use self::inbound::Inbound;
@@ -39,7 +40,7 @@ use self::keys::KeyCache;
 use self::link::LinkWatch;
 use self::outbound::Outbound;
 use self::plan::Plan;
-use self::poll::{Ready, Sources};
+use self::poll::{Patience, Ready, Sources};
 use self::seal::Outlet;
 use crate::clock;
 use crate::offload::Coalescer;
@@ -71,6 +72,7 @@ pub(crate) struct Worker {
     sockets: Arc<SocketPair>,
     tun: Option<TunQueue>,
     link: Option<LinkWatch>,
+    timer: BootTimer,
     inbound: Inbound,
     outbound: Outbound,
     plan: Plan,
@@ -128,6 +130,7 @@ impl Worker {
             sockets,
             link: if watches { Some(LinkWatch::open()?) } else { None },
             tun: parts.tun,
+            timer: BootTimer::new()?,
             inbound: Inbound::new(),
             outbound: Outbound::new(),
             plan: Plan::new(PLAN_PACKETS),
@@ -163,6 +166,9 @@ impl Worker {
         let now = clock::now();
         self.counters().wakes.add(1);
         self.keys.forget_old(now);
+        if ready.timer {
+            self.timer.silence();
+        }
         if ready.bell {
             self.answer_bell();
         }
@@ -183,22 +189,27 @@ impl Worker {
         Ok(())
     }
 
-    fn wait(&self) -> Result<Ready, Failure> {
+    fn wait(&mut self) -> Result<Ready, Failure> {
+        let patience = self.patience().map_err(Failure::Wait)?;
         let sources = Sources {
             bell: &self.shared.workers[self.number].bell,
             udp: self.sockets.each(),
             tun: self.tun.as_ref().map(AsFd::as_fd),
             link: self.link.as_ref().map(AsFd::as_fd),
+            timer: Some(self.timer.as_fd()),
         };
-        sources.wait(self.timeout()).map_err(Failure::Wait)
+        sources.wait(patience).map_err(Failure::Wait)
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// None while there is something to do. Else the timer ends the wait at the next deadline.
+    fn patience(&mut self) -> io::Result<Patience> {
         if self.leftover || !self.control.is_empty() {
-            return Some(Duration::ZERO);
+            return Ok(Patience::None);
         }
-        let deadline = [self.deadline, self.keys.deadline()].into_iter().flatten().min();
-        deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
+        if let Some(deadline) = [self.deadline, self.keys.deadline()].into_iter().flatten().min() {
+            self.timer.arm(deadline)?;
+        }
+        Ok(Patience::Endless)
     }
 
     fn is_due(&self, now: Instant) -> bool {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -14,6 +13,7 @@ pub(super) struct Ready {
     pub(super) udp_v6: bool,
     pub(super) tun: bool,
     pub(super) link: bool,
+    pub(super) timer: bool,
 }
 
 /// What to wait on.
@@ -22,6 +22,16 @@ pub(super) struct Sources<'a> {
     pub(super) udp: [Option<BorrowedFd<'a>>; 2],
     pub(super) tun: Option<BorrowedFd<'a>>,
     pub(super) link: Option<BorrowedFd<'a>>,
+    pub(super) timer: Option<BorrowedFd<'a>>,
+}
+
+/// How long to wait where nothing is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Only look.
+    None,
+    /// Until something is.
+    Endless,
 }
 
 /// Wakes a sleeping worker from another thread.
@@ -46,22 +56,26 @@ impl Bell {
 }
 
 impl Sources<'_> {
-    /// Sleeps until a source is ready or `timeout` is over; `None` waits for ever.
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Ready> {
+    /// Sleeps until a source is ready.
+    pub(super) fn wait(&self, patience: Patience) -> io::Result<Ready> {
         let bell = self.bell.0.as_fd();
         // Descriptors that are not there are replaced by the bell, without an event to wait for.
         let entry = |fd: &'_ Option<BorrowedFd<'_>>| fd.map_or(PollFlags::empty(), |_| PollFlags::IN);
         let [v4, v6] = &self.udp;
-        let others = [v4, v6, &self.tun, &self.link];
-        let [a, b, c, d] = others.map(|fd| (fd.unwrap_or(bell), entry(fd)));
+        let others = [v4, v6, &self.tun, &self.link, &self.timer];
+        let [a, b, c, d, e] = others.map(|fd| (fd.unwrap_or(bell), entry(fd)));
         let mut fds = [
             PollFd::from_borrowed_fd(bell, PollFlags::IN),
             PollFd::from_borrowed_fd(a.0, a.1),
             PollFd::from_borrowed_fd(b.0, b.1),
             PollFd::from_borrowed_fd(c.0, c.1),
             PollFd::from_borrowed_fd(d.0, d.1),
+            PollFd::from_borrowed_fd(e.0, e.1),
         ];
-        let timeout = timeout.map(timespec);
+        let timeout = match patience {
+            Patience::None => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
+            Patience::Endless => None,
+        };
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ok(ready(&fds)),
             Err(rustix::io::Errno::INTR) => Ok(Ready::default()),
@@ -70,13 +84,9 @@ impl Sources<'_> {
     }
 }
 
-fn ready(fds: &[PollFd<'_>; 5]) -> Ready {
-    let [bell, udp_v4, udp_v6, tun, link] = fds.each_ref().map(|fd| !fd.revents().is_empty());
-    Ready { bell, udp_v4, udp_v6, tun, link }
-}
-
-fn timespec(timeout: Duration) -> Timespec {
-    Timespec { tv_sec: timeout.as_secs().min(3600) as i64, tv_nsec: timeout.subsec_nanos().into() }
+fn ready(fds: &[PollFd<'_>; 6]) -> Ready {
+    let [bell, udp_v4, udp_v6, tun, link, timer] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+    Ready { bell, udp_v4, udp_v6, tun, link, timer }
 }
 
 #[cfg(test)]
@@ -84,7 +94,7 @@ mod tests {
     use super::*;
 
     fn sources(bell: &Bell) -> Sources<'_> {
-        Sources { bell, udp: [None, None], tun: None, link: None }
+        Sources { bell, udp: [None, None], tun: None, link: None, timer: None }
     }
 
     #[test]
@@ -92,10 +102,10 @@ mod tests {
         let bell = Bell::new().expect("eventfd");
         bell.ring();
         bell.ring();
-        let ready = sources(&bell).wait(None).expect("poll");
+        let ready = sources(&bell).wait(Patience::Endless).expect("poll");
         assert_eq!(ready, Ready { bell: true, ..Ready::default() });
         bell.silence();
-        let ready = sources(&bell).wait(Some(Duration::from_millis(1))).expect("poll");
+        let ready = sources(&bell).wait(Patience::None).expect("poll");
         assert_eq!(ready, Ready::default());
     }
 }
