@@ -73,6 +73,42 @@ pub fn flood_of(
     host.spawn(&[&program()?, "flood", kind, endpoint, public_key, &rate, &seconds])
 }
 
+/// Where the members of a [`crowd`] send from: each has an outside address of its own in here.
+pub const CROWD_OUTSIDE: &str = "198.18.0.0/15";
+/// Where their inside addresses are.
+pub const CROWD_INSIDE: &str = "10.64.0.0/10";
+
+/// `[Peer]` sections for members of a [`crowd`], as `wg setconf` reads them.
+pub fn crowd_peers(host: &Host, first: u32, count: u32) -> Result<String> {
+    Ok(host.sh(&format!("{} crowd-peers {first} {count}", program()?))?.ok()?.stdout)
+}
+
+/// What a [`crowd`] has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// Members that have a session.
+    pub sessions: u64,
+    /// Members whose ping through the tunnel was answered.
+    pub answered: u64,
+}
+
+/// WireGuard peers, all played by one process: each shakes hands with `endpoint` and pings `gateway` through its tunnel.
+/// Returns when all have an answer, or after `seconds`. The host must call [`CROWD_OUTSIDE`] its own.
+pub fn crowd(
+    host: &Host,
+    endpoint: &str,
+    public_key: &str,
+    gateway: &str,
+    (first, count): (u32, u32),
+    seconds: u32,
+) -> Result<Crowd> {
+    let line = format!("{} crowd {endpoint} {public_key} {gateway} {first} {count} {seconds}", program()?);
+    let output = host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 20))?.ok()?;
+    let json: Value = serde_json::from_str(&output.stdout)?;
+    let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
+    Ok(Crowd { sessions: number("sessions")?, answered: number("answered")? })
+}
+
 /// Takes up a UDP port and never reads from it.
 pub fn sink(host: &Host, port: u16) -> Result<Process> {
     serve(host, &["sink", &port.to_string()], port)

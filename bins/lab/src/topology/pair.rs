@@ -60,6 +60,8 @@ pub struct Side {
     pub tunnel: WireguardInterface,
     /// Its keys.
     pub keys: KeyPair,
+    /// Its addresses inside.
+    pub inside: [&'static str; 2],
 }
 
 /// Two interfaces that know each other.
@@ -152,5 +154,6 @@ fn side(
     let name = lab.interface(host.name().chars().next().unwrap_or('x'));
     let config = InterfaceConfig { name: &name, keys: &keys, listen_port, addresses, mtu };
     let tunnel = WireguardInterface::start(host, program, &config)?;
-    Ok(Side { program, host: host.clone(), tunnel, keys })
+    let inside = if host.name() == "left" { Pair::LEFT } else { Pair::RIGHT };
+    Ok(Side { program, host: host.clone(), tunnel, keys, inside })
 }

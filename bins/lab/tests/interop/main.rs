@@ -12,6 +12,7 @@ use sluice_lab::{Mtu, lab_test, requirements};
 
 mod cases;
 mod deviations;
+mod stopped;
 
 /// One test for each case.
 macro_rules! all_cases_with {

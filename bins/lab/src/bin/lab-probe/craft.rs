@@ -15,7 +15,8 @@ pub(crate) fn packet(kind: &str, source: IpAddr, destination: IpAddr, port: u16)
         "udp" => (UDP, udp(&flat, port), None),
         "tcp-ack" => (TCP, tcp(&flat, port, 0x10), None),
         "tcp-syn-ack" => (TCP, tcp(&flat, port, 0x12), None),
-        "echo-reply" => echo_reply(&flat, source.is_ipv4(), port),
+        "echo-request" => echo(Echo::Request, &flat, source.is_ipv4(), port),
+        "echo-reply" => echo(Echo::Reply, &flat, source.is_ipv4(), port),
         "fragment" => (UDP, vec![b'f'; 64], Some(1480 / 8)),
         _ => bail!("unknown kind of packet {kind:?}"),
     };
@@ -46,10 +47,20 @@ fn tcp(addresses: &[u8], port: u16, flags: u8) -> Vec<u8> {
     with_checksum(header, 16, addresses, TCP)
 }
 
-/// Type 0 (v4) or 129 (v6), sequence number 1.
-fn echo_reply(addresses: &[u8], is_v4: bool, id: u16) -> (u8, Vec<u8>, Option<u16>) {
+enum Echo {
+    Request,
+    Reply,
+}
+
+/// Sequence number 1.
+fn echo(which: Echo, addresses: &[u8], is_v4: bool, id: u16) -> (u8, Vec<u8>, Option<u16>) {
     let [high, low] = id.to_be_bytes();
-    let (kind, protocol) = if is_v4 { (0, 1) } else { (129, 58) };
+    let (kind, protocol) = match (which, is_v4) {
+        (Echo::Request, true) => (8, 1),
+        (Echo::Reply, true) => (0, 1),
+        (Echo::Request, false) => (128, 58),
+        (Echo::Reply, false) => (129, 58),
+    };
     let header = vec![kind, 0, 0, 0, high, low, 0, 1];
     // ICMP over v4 has no pseudo-header.
     let message = if is_v4 {

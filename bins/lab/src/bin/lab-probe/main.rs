@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 mod craft;
+mod crowd;
 mod flood;
 mod latency;
 mod sequence;
@@ -49,6 +50,11 @@ fn run(arguments: &[&str]) -> Result<String> {
         ["flood", kind, endpoint, key, rate, seconds] => {
             flood::run(kind, endpoint.parse()?, key, rate.parse()?, seconds.parse()?)
         }
+        ["crowd-peers", first, count] => crowd::peers(first.parse()?, count.parse()?),
+        ["crowd", endpoint, key, gateway, first, count, seconds] => {
+            let (first, count) = (first.parse()?, count.parse()?);
+            crowd::run(endpoint.parse()?, key, gateway.parse()?, first, count, seconds.parse()?)
+        }
         ["sink", port] => sink(port.parse()?),
         ["echo", port] => latency::echo(port.parse()?),
         ["latency", address, port, count, interval] => {
@@ -67,7 +73,8 @@ fn run(arguments: &[&str]) -> Result<String> {
              | inject KIND SOURCE DESTINATION PORT | flood KIND ENDPOINT PUBLIC_KEY RATE SECONDS | sink PORT\n  \
              | echo PORT | latency ADDRESS PORT COUNT INTERVAL_MICROS\n  \
              | count PORT FLOWS | sequence ADDRESS PORT FLOWS RATE SECONDS\n  \
-             | order ADDRESS PORT FLOWS COUNT"
+             | order ADDRESS PORT FLOWS COUNT\n  \
+             | crowd-peers FIRST COUNT | crowd ENDPOINT PUBLIC_KEY GATEWAY FIRST COUNT SECONDS"
         ),
     }
 }
