@@ -6,6 +6,7 @@
 mod admission;
 mod chains;
 mod desk;
+mod filter;
 mod fragments;
 mod hops;
 mod icmp_errors;

@@ -52,7 +52,7 @@ fn compare(name: &str, now: &[Case]) -> Result<()> {
 
 fn text(cases: &[Case]) -> String {
     let mut text = "# ICMP errors on their way through Linux's NAT (nftables), recorded by bins/lab/tests/differential/golden.\n\
-                    # Read by router-core/tests/golden.rs; `text2pcap -l 101` makes a capture of it.\n"
+                    # Read by router-core/tests/simulator/golden.rs; `text2pcap -l 101` makes a capture of it.\n"
         .to_owned();
     cases.iter().for_each(|case| text += &format!("\n{case}"));
     text

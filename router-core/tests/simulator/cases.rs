@@ -1,12 +1,10 @@
 //! The twelve cases that most systems get wrong (spec: acceptance), each through two nodes in a row: the router translates
 //! source and destination, the connector translates both again.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{assert_both, dropped, for_seeds, pattern, reassembled};
+use crate::common::{assert_both, dropped, for_seeds, pattern, reassembled};
 use router_core::DropReason;
 use router_core::packet::{Protocol, TcpFlags};
 use router_core::sim::wire::{self, PieceRange, Segment};

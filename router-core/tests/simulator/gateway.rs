@@ -1,12 +1,10 @@
 //! A router whose TUN leads out: clients reach servers behind it, clients of another gateway come in by it, and strangers
 //! beside them get nowhere (spec: security, actors A0 and A3).
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use common::{assert_both, dropped, pattern};
+use crate::common::{assert_both, dropped, pattern};
 use router_core::packet::TcpFlags;
 use router_core::sim::wire::{self, Segment};
 use router_core::sim::{Gateway, GatewaySession, HostId, Sim, TcpEnd, names};

@@ -1,8 +1,6 @@
 //! A client, a router, a connector and a device: what the sessions allow passes both nodes, both translations and back.
 
-mod common;
-
-use common::{assert_both, dropped, for_seeds, tcp_round_trip};
+use crate::common::{self, assert_both, dropped, for_seeds, tcp_round_trip};
 use router_core::DropReason;
 use router_core::sim::{Sim, TcpEnd, names};
 

@@ -1,11 +1,9 @@
 //! Sessions that end: from then on nothing passes in either direction, and both ends of TCP learn it.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::assert_both;
+use crate::common::{self, assert_both};
 use router_core::packet::TcpFlags;
 use router_core::sim::wire::{self, PieceRange, Segment};
 use router_core::sim::{Chain, ConnectionId, HostId, Sim, StationId, TcpEnd, TcpStage, names};

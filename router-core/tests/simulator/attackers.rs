@@ -1,12 +1,10 @@
 //! Attackers inside tunnels and in a LAN at work in a running chain, beside a user who must not notice (spec: security,
 //! actors A1 to A3). Those outside: outsiders.rs.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{ATTACKER, assert_both, assert_undisturbed, at_work, dropped, pattern};
+use crate::common::{ATTACKER, assert_both, assert_undisturbed, at_work, dropped, pattern};
 use router_core::packet::TcpFlags;
 use router_core::sim::wire::{self, PieceRange, Segment};
 use router_core::sim::{Sim, TcpEnd, names};

@@ -8,8 +8,11 @@ use router_core::sim::border::recording::{self, Case, Step};
 use router_core::sim::border::{Border, Side};
 use router_core::sim::wire;
 
-const FILES: [&str; 3] =
-    [include_str!("golden/snat.txt"), include_str!("golden/dnat.txt"), include_str!("golden/both.txt")];
+const FILES: [&str; 3] = [
+    include_str!("../golden/snat.txt"),
+    include_str!("../golden/dnat.txt"),
+    include_str!("../golden/both.txt"),
+];
 
 #[test]
 fn every_error_comes_out_as_the_kernel_has_translated_it() {

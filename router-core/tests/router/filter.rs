@@ -1,5 +1,4 @@
 //! Handshake messages that are checked outside a node and handed in afterwards, as a worker does with its node behind a lock.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use router_core::{Node, NodeConfig, NodeTransmit};
 use wg_proto::{

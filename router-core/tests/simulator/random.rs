@@ -1,12 +1,11 @@
 //! Random packets, rules and endings through two routers in a row. Twice over: each node is watched by its slow twin, and
 //! what arrives at hosts is compared with a model of the whole that knows sessions and nothing else (p01 to p09, p15).
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::common;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use router_core::Ingress;

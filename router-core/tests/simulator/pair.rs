@@ -1,10 +1,8 @@
 //! Two plain interfaces in the simulator: what one sends the other gets, whatever the network and the clocks do.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{dropped, for_seeds, handshakes, pattern};
+use crate::common::{dropped, for_seeds, handshakes, pattern};
 use router_core::sim::{Pair, Sim, TcpEnd, TcpService, wire};
 use router_core::{DropReason, Event};
 use wg_proto::QueueLoad;

@@ -1,13 +1,11 @@
 //! Hosts of the Internet: they flood the router with handshakes, and send again what they have seen on its way, as it was
 //! or changed, from their own addresses and from others' (spec: security, actor A0).
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{ATTACKER, assert_both, assert_undisturbed, at_work, handshakes};
+use crate::common::{ATTACKER, assert_both, assert_undisturbed, at_work, handshakes};
 use router_core::Event;
 use router_core::sim::{Chain, Recorded, Sim, names};
 use wg_proto::constants::REJECT_AFTER_TIME;

@@ -1,11 +1,9 @@
 //! A connector that somebody has taken over: it has the keys of its tunnel and sends through it what it likes, beside users
 //! of it and of another connector, who must not notice (spec: security, actor A2).
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::{assert_both, pattern};
+use crate::common::{assert_both, pattern};
 use router_core::packet::{Echo, PacketMut, TcpFlags, Transport};
 use router_core::sim::wire::{self, PieceRange, Segment};
 use router_core::sim::{Chain, ConnectionId, HostId, Sim, TcpEnd, names};
