@@ -158,3 +158,21 @@ impl fmt::Debug for TxBatch {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_where_its_shorter_last_packet_does() {
+        for (count, last, mtu_bytes, stride, total) in [
+            (1, 100, 0, 144, 144),
+            (3, 100, 0, 144, 3 * 144),
+            (3, 1, 0, 144, 2 * 144 + 48),
+            (2, 90, 100, 132, 132 + 128),
+        ] {
+            let run = Run::new(NonZeroU32::new(count).unwrap(), 100, last, mtu_bytes).unwrap();
+            assert_eq!((run.stride(), run.total()), (stride, total), "{count} {last} {mtu_bytes}");
+        }
+    }
+}

@@ -65,4 +65,18 @@ mod tests {
         let digits: alloc::vec::Vec<u8> = (0..16).map(digit).collect();
         assert_eq!(digits, b"0123456789abcdef");
     }
+
+    #[test]
+    fn text_with_any_wrong_digit_is_refused_two_in_one_byte_included() {
+        let right = "0123456789abcdefABCDEF9876543210".repeat(2);
+        assert!(decode(&right).is_some());
+        for at in [0, 1, 30, 62, 63] {
+            for wrong in ["g", "gg"] {
+                let mut text = right.clone();
+                let end = (at + wrong.len()).min(64);
+                text.replace_range(at..end, &wrong[..end - at]);
+                assert!(decode(&text).is_none(), "{text}");
+            }
+        }
+    }
 }

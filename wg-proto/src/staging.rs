@@ -76,4 +76,12 @@ mod tests {
         assert_eq!(staging.push(&vec![0; STAGED_BYTES_MAX + 1]), 17);
         assert_eq!(staging.len(), 1);
     }
+
+    #[test]
+    fn packets_that_just_fill_the_budget_are_kept() {
+        let mut staging = Staging::default();
+        let half = vec![0; STAGED_BYTES_MAX / 2];
+        assert_eq!((staging.push(&half), staging.push(&half)), (0, 0));
+        assert_eq!(staging.push(&[0]), 1);
+    }
 }

@@ -112,4 +112,15 @@ mod tests {
         assert_eq!(time, UnixTime::new(2, 150_000_000));
         assert_eq!(UnixTime::new(0, u32::MAX).nanos, 999_999_999);
     }
+
+    #[test]
+    fn a_moment_past_the_end_of_the_clock_is_none() {
+        let start = Instant::from_nanos(5);
+        assert_eq!(start.checked_add(Duration::from_nanos(7)), Some(Instant::from_nanos(12)));
+        let rest = Duration::from_nanos(u64::MAX - 5);
+        assert_eq!(start.checked_add(rest), Some(Instant::from_nanos(u64::MAX)));
+        for past in [rest + Duration::from_nanos(1), Duration::MAX] {
+            assert_eq!(start.checked_add(past), None);
+        }
+    }
 }

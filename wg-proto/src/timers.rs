@@ -149,3 +149,28 @@ impl Timers {
         self.deadlines[timer as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_nanos(secs * 1_000_000_000)
+    }
+
+    #[test]
+    fn giving_up_stops_the_answer_that_was_due_and_has_keys_wiped_in_time() {
+        let mut timers = Timers::new();
+        timers.data_received(at(1));
+        timers.attempts_given_up(at(2));
+        assert_eq!(timers.next(), Some((at(2 + 540), Timer::ZeroKeys)));
+    }
+
+    #[test]
+    fn giving_up_puts_off_no_wiping_that_was_due_before() {
+        let mut timers = Timers::new();
+        timers.session_derived(at(1));
+        timers.attempts_given_up(at(200));
+        assert_eq!(timers.next(), Some((at(1 + 540), Timer::ZeroKeys)));
+    }
+}

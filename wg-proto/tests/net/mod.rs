@@ -376,3 +376,14 @@ pub(crate) fn millis(millis: u64) -> Duration {
 pub(crate) fn at(duration: Duration) -> Instant {
     Instant::from_nanos(0).saturating_add(duration)
 }
+
+/// Writes the `mac1` anybody can make who knows the receiver's public key.
+pub(crate) fn sign(message: &mut [u8], receiver: wg_proto::PublicKey) {
+    use blake2::digest::{Digest, FixedOutput, KeyInit, Update, consts::U16};
+    let key = blake2::Blake2s256::new_with_prefix(b"mac1----").chain_update(receiver.as_bytes()).finalize();
+    let body = message.len() - 32;
+    let mut mac: blake2::Blake2sMac<U16> = KeyInit::new_from_slice(&key).unwrap();
+    Update::update(&mut mac, &message[..body]);
+    message[body..body + 16].copy_from_slice(&mac.finalize_fixed());
+    message[body + 16..].fill(0);
+}
