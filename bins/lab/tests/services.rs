@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use sluice_lab::peer::Implementation;
 use sluice_lab::services::{Direction, Dns, Nginx};
 use sluice_lab::sluice::Dial;
 use sluice_lab::topology::{Chain, ChainConfig, Spot};
@@ -97,6 +98,25 @@ fn with_source_translation_at_the_router_only_the_device_sees_the_router() {
 }
 
 /// What ssh on the device says about where its client is, v4 and v6.
+#[test]
+fn super_packets_that_the_lan_sends_reach_the_connector_in_one_piece() {
+    lab_test(|lab| {
+        let chain =
+            Chain::start(lab, &ChainConfig { client: Implementation::Sluice, ..ChainConfig::default() })?;
+        let site = &chain.sites[0];
+        let counted = || -> Result<[u64; 2]> {
+            let status = site.connector.program.status()?;
+            Ok(["worker_tun_reads", "worker_tun_segments"].map(|name| status.counter(name)))
+        };
+        let before = counted()?;
+        site.iperf.measure(&chain.client, &Spot::Device.target(0)[0], 5201, 2, Direction::Download)?;
+        let after = counted()?;
+        let [reads, segments] = [0, 1].map(|which| after[which] - before[which]);
+        ensure!(segments > 8 * reads, "{segments} segments were read in {reads} pieces");
+        Ok(())
+    });
+}
+
 fn sees(chain: &Chain, expected: [&str; 2]) -> Result<()> {
     for (address, expected) in Spot::Device.target(0).iter().zip(expected) {
         let login =

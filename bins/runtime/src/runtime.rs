@@ -129,7 +129,7 @@ impl Runtime {
             posts.collect::<io::Result<Vec<_>>>()?,
             config.waker,
             config.on_event,
-            tun.as_ref().map(|tun| (tun.name(), tun.index())),
+            tun.as_ref().map(Tun::name),
             config.tunnel_mtu_bytes.is_none(),
         ));
         let runtime = Runtime {
@@ -236,7 +236,7 @@ impl Runtime {
 
     /// The interface as it was named when the node started.
     pub fn tun_name(&self) -> Option<InterfaceName> {
-        self.shared.tun.map(|(name, _)| name)
+        self.shared.tun
     }
 
     /// What the workers counted.

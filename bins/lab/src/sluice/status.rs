@@ -23,6 +23,11 @@ impl Status {
         self.json["drops"][reason].as_u64().unwrap_or(0)
     }
 
+    /// A counter by its name; 0 if nothing was counted.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.json["counters"][name].as_u64().unwrap_or(0)
+    }
+
     /// All dropped packets.
     pub fn all_drops(&self) -> u64 {
         self.json["drops"].as_object().map_or(0, |drops| drops.values().filter_map(Value::as_u64).sum())

@@ -30,8 +30,6 @@ pub struct LinkChange {
     pub mtu_bytes: Option<u16>,
     /// Packets that may wait for us to read them, per queue.
     pub queue_packets: Option<u32>,
-    /// Segments in the largest super-packet.
-    pub gso_segments_max: Option<u32>,
     /// Administratively up.
     pub up: Option<bool>,
 }
@@ -46,7 +44,6 @@ pub(super) fn change(netlink: &mut Rtnetlink, link: LinkIndex, change: LinkChang
     let attributes = [
         change.mtu_bytes.map(|mtu| LinkAttribute::Mtu(u32::from(mtu))),
         change.queue_packets.map(LinkAttribute::TxQueueLen),
-        change.gso_segments_max.map(LinkAttribute::GsoMaxSegs),
     ];
     message.attributes = attributes.into_iter().flatten().collect();
     netlink.request(RouteNetlinkMessage::SetLink(message), Existing::Required)

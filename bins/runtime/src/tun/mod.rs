@@ -18,7 +18,6 @@ pub use self::virtio::{
     Gso, PartialChecksum, Segmentation, UnknownSegmentation, VIRTIO_HEADER_BYTES, VirtioHeader,
 };
 use crate::net::{HostNetwork, LinkChange, LinkIndex, index_of};
-use crate::offload::GSO_BYTES_MAX;
 
 // Linux ABI, `linux/if_tun.h`: what we are able to take over from the kernel.
 const TUN_F_CSUM: u32 = 0x01;
@@ -29,15 +28,13 @@ const TUN_F_USO4: u32 = 0x20;
 const TUN_F_USO6: u32 = 0x40;
 
 // Our own choices.
+// The kernel's limit of segments per super-packet (`gso_max_segs`) stays as it is, although the longest super-packets need
+// two UDP sends: a forwarded super-packet above an interface's limit is not cut to fit but into single packets.
 /// Packets that may wait per queue. The kernel's own WireGuard uses 1000; TUN's default of 500 drops
 /// under a burst of several streams.
 const QUEUE_PACKETS: u32 = 1000;
 /// An interface nobody configured: an outer path of 1500 bytes less IPv6, UDP and WireGuard headers.
 pub const DEFAULT_MTU_BYTES: u16 = 1420;
-/// Segments of one UDP send; also the most the kernel accepts in one `UDP_SEGMENT` call.
-const SEGMENTS_MAX: u32 = 64;
-/// WireGuard header and tag around each packet.
-const OVERHEAD_BYTES: u32 = 32;
 
 /// How to open a TUN.
 #[derive(Clone, Debug)]
@@ -168,29 +165,13 @@ impl Tun {
         let mtu = mtu_bytes.unwrap_or(fresh);
         let change =
             LinkChange { mtu_bytes: Some(mtu), queue_packets: Some(QUEUE_PACKETS), ..LinkChange::default() };
-        network.change_link(self.index, change)?;
-        limit_segments(&mut network, self.index, mtu);
-        Ok(())
+        network.change_link(self.index, change)
     }
 }
 
 /// The MTU of an interface. `ENODEV` when it is gone.
 pub fn mtu_of(name: &InterfaceName) -> io::Result<u16> {
     Ok(u16::try_from(ioctl::mtu(name)?).unwrap_or(u16::MAX))
-}
-
-/// Asks the kernel for super-packets that fill one UDP send and do not spill two segments into a second
-/// one. A kernel that refuses costs speed only.
-pub(crate) fn limit_segments(network: &mut HostNetwork, index: LinkIndex, mtu_bytes: u16) {
-    let change = LinkChange { gso_segments_max: Some(segments_max(mtu_bytes)), ..LinkChange::default() };
-    if let Err(error) = network.change_link(index, change) {
-        tracing::debug!(%error, "the kernel keeps its own limit of segments per super-packet");
-    }
-}
-
-fn segments_max(mtu_bytes: u16) -> u32 {
-    let stride = u32::from(mtu_bytes) + OVERHEAD_BYTES;
-    (GSO_BYTES_MAX as u32 / stride).clamp(1, SEGMENTS_MAX)
 }
 
 /// A persistent interface that somebody made with a single queue refuses `IFF_MULTI_QUEUE` and gets one queue.

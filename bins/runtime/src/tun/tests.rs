@@ -21,15 +21,6 @@ fn addressed(config: &TunConfig) -> (Tun, HostNetwork) {
 }
 
 #[test]
-fn a_super_packet_fills_one_udp_send_and_never_two() {
-    for (mtu, segments) in [(1420, 45), (1280, 49), (576, 64), (34_000, 1), (65_535, 1), (9000, 7)] {
-        assert_eq!(segments_max(mtu), segments, "MTU {mtu}");
-        let bytes = segments * (u32::from(mtu) + OVERHEAD_BYTES);
-        assert!(bytes <= GSO_BYTES_MAX as u32 || segments == 1);
-    }
-}
-
-#[test]
 fn a_new_interface_has_its_queues_offloads_and_mtu() {
     in_namespace(|| {
         let tun = Tun::open(&config("srt-new", 3)).expect("open");

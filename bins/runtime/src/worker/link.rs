@@ -9,8 +9,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use super::{Failure, Worker};
-use crate::net::HostNetwork;
-use crate::tun::{limit_segments, mtu_of};
+use crate::tun::mtu_of;
 
 /// `RTMGRP_LINK`.
 const LINK_GROUP: u32 = 1;
@@ -51,23 +50,16 @@ impl Worker {
         if mtu_bytes != self.tun_mtu_bytes {
             tracing::info!(interface = %name, mtu_bytes, "MTU changed");
             self.tun_mtu_bytes = mtu_bytes;
-            self.fit_to_mtu(mtu_bytes);
+            if self.shared.follow_mtu {
+                self.shared.mtu_bytes.store(mtu_bytes, Ordering::Relaxed);
+                self.shared.lock_anyway().device_mut().set_mtu_bytes(mtu_bytes);
+            }
         }
         Ok(())
     }
 
-    fn fit_to_mtu(&self, mtu_bytes: u16) {
-        if self.shared.follow_mtu {
-            self.shared.mtu_bytes.store(mtu_bytes, Ordering::Relaxed);
-            self.shared.lock_anyway().device_mut().set_mtu_bytes(mtu_bytes);
-        }
-        if let (Ok(mut network), Some((_, index))) = (HostNetwork::open(), self.shared.tun) {
-            limit_segments(&mut network, index, mtu_bytes);
-        }
-    }
-
     pub(super) fn tun_failure(&self, error: &io::Error) -> Failure {
-        let name = self.shared.tun.map_or_else(String::new, |(name, _)| name.to_string());
+        let name = self.shared.tun.map_or_else(String::new, |name| name.to_string());
         Failure::TunGone(format!("{name} ({error})"))
     }
 }

@@ -8,7 +8,7 @@ use router_core::{Ingress, Node, Offload, Verdict};
 use wg_proto::Instant;
 
 use super::counters::WorkerCounters;
-use super::plan::Plan;
+use super::plan::{Plan, cut};
 use crate::offload::{SuperPacket, complete_checksum};
 use crate::tun::{PACKET_BYTES_MAX, TunQueue, VirtioHeader};
 
@@ -56,6 +56,9 @@ impl Outbound {
             let range = used..used + read.len;
             match prepare(&mut self.storage[range.clone()], read.header) {
                 Some(header) => {
+                    let segments =
+                        cut(&self.storage[range.clone()], header).map_or(1, |whole| whole.segments());
+                    counters.tun_segments.add(segments.into());
                     used += read.len;
                     self.packets.push(Packet { range, header });
                 }

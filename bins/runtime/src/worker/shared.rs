@@ -7,7 +7,6 @@ use router_core::{Event, Node};
 
 use super::counters::WorkerCounters;
 use super::poll::Bell;
-use crate::net::LinkIndex;
 use crate::service::{Wake, Waker};
 use crate::tun::InterfaceName;
 use crate::udp::SocketPair;
@@ -25,8 +24,8 @@ pub(crate) struct Shared {
     pub(crate) workers: Vec<WorkerPost>,
     pub(crate) waker: Option<Waker>,
     pub(crate) on_event: Option<EventHandler>,
-    /// The interface as it was named at the start, and its number.
-    pub(crate) tun: Option<(InterfaceName, LinkIndex)>,
+    /// The interface as it was named at the start.
+    pub(crate) tun: Option<InterfaceName>,
     /// `mtu_bytes` follows the interface's MTU.
     pub(crate) follow_mtu: bool,
 }
@@ -50,7 +49,7 @@ impl Shared {
         workers: Vec<WorkerPost>,
         waker: Option<Waker>,
         on_event: Option<EventHandler>,
-        tun: Option<(InterfaceName, LinkIndex)>,
+        tun: Option<InterfaceName>,
         follow_mtu: bool,
     ) -> Shared {
         Shared {
