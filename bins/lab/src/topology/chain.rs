@@ -8,6 +8,7 @@
 //! Outside they share one wan, 203.0.113.0/24. With [`Entry::Gateway`] the client's tunnel ends at somebody else's gateway, and
 //! its packets reach the router's host as ordinary packets.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -138,8 +139,11 @@ impl Chain {
             let is_there = self.client.sh(&format!("ip link show {name}"))?.succeeded();
             Ok(!is_there && !self.tunnel.process().is_running())
         })?;
-        // A killed program leaves its socket, which would pass for that of the new one.
-        std::fs::remove_file(Path::new(UAPI_DIRECTORY).join(format!("{name}.sock")))?;
+        // A killed program leaves its socket, which would pass for that of the new one, unless another lab has cleaned up.
+        match std::fs::remove_file(Path::new(UAPI_DIRECTORY).join(format!("{name}.sock"))) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let (program, keys, peer) = (self.client_program, &self.client_keys, &self.router_key);
         self.tunnel = client_tunnel(&lab, &self.client, program, keys, peer, "203.0.113.1")?;
         Ok(())
