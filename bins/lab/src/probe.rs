@@ -148,13 +148,12 @@ pub fn round_trips(
 ) -> Result<RoundTrips> {
     let line = format!("{} latency {address} {port} {count} {}", program()?, interval.as_micros());
     let output = host.sh_within(&line, interval * count + Duration::from_secs(10))?.ok()?;
-    let json: Value = serde_json::from_str(&output.stdout)?;
-    let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
+    let json = parsed(&output.stdout)?;
     Ok(RoundTrips {
-        p50: number("p50_us")?,
-        p99: number("p99_us")?,
-        p999: number("p999_us")?,
-        lost: number("lost")?,
+        p50: number(&json, "p50_us")?,
+        p99: number(&json, "p99_us")?,
+        p999: number(&json, "p999_us")?,
+        lost: number(&json, "lost")?,
     })
 }
 
@@ -195,14 +194,66 @@ impl Counted {
     }
 
     fn parse(text: &str) -> Result<Counted> {
-        let json: Value = serde_json::from_str(text.trim()).with_context(|| text.to_owned())?;
-        let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
+        let json = parsed(text)?;
         Ok(Counted {
-            flows: number("flows")?,
-            received: number("received")?,
-            reordered: number("reordered")?,
+            flows: number(&json, "flows")?,
+            received: number(&json, "received")?,
+            reordered: number(&json, "reordered")?,
         })
     }
+}
+
+/// How a run of [`bulk`] fared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bulk {
+    /// Datagrams that left the sender.
+    pub sent: u64,
+    /// Datagrams that arrived.
+    pub received: u64,
+    /// Payload that arrived, over the time from the first datagram to the last.
+    pub bits_per_second: f64,
+}
+
+impl Bulk {
+    /// The share of datagrams that did not arrive.
+    pub fn lost_percent(&self) -> f64 {
+        let lost = self.sent.saturating_sub(self.received);
+        lost as f64 * 100.0 / self.sent.max(1) as f64
+    }
+}
+
+/// Sends datagrams of `payload_bytes` in runs that the kernel cuts, as QUIC stacks do, from one host to the other. The
+/// rate is that of the payload; `None` is what the sender can.
+pub fn bulk(
+    from: &Host,
+    to: &Host,
+    address: &str,
+    port: u16,
+    payload_bytes: u16,
+    bits_per_second: Option<u64>,
+    seconds: u32,
+) -> Result<Bulk> {
+    let receiver = serve(to, &["bulk-receive", &port.to_string()], port)?;
+    let rate = bits_per_second.unwrap_or(0);
+    let line = format!("{} bulk-send {address} {port} {payload_bytes} {rate} {seconds}", program()?);
+    let sender = from.sh_within(&line, Duration::from_secs(u64::from(seconds) + 10))?.ok()?;
+    receiver.wait(Duration::from_secs(20))?;
+    let (sent, received) = (parsed(&sender.stdout)?, parsed(&receiver.log())?);
+    let micros = number(&received, "micros")?.max(1);
+    let bits = number(&received, "bytes")? * 8;
+    Ok(Bulk {
+        sent: number(&sent, "sent")?,
+        received: number(&received, "received")?,
+        bits_per_second: bits as f64 * 1e6 / micros as f64,
+    })
+}
+
+fn parsed(text: &str) -> Result<Value> {
+    serde_json::from_str(text.trim()).with_context(|| text.to_owned())
+}
+
+fn number(json: &Value, name: &str) -> Result<u64> {
+    json[name].as_u64().with_context(|| format!("no {name} in {json}"))
 }
 
 fn program() -> Result<String> {

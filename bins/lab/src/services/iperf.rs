@@ -63,7 +63,7 @@ impl Load {
         let rate = self.bits_per_second.unwrap_or(0);
         let traffic = match self.traffic {
             Traffic::Tcp { streams } => format!("-P {streams}"),
-            Traffic::Udp { payload_bytes } => format!("-u -l {payload_bytes}"),
+            Traffic::Udp { payload_bytes } => format!("-u -l {payload_bytes} -w {}", buffer_bytes()),
         };
         let reverse = match self.direction {
             Direction::Upload => "",
@@ -84,6 +84,17 @@ pub struct IperfReport {
     pub retransmits: u64,
     /// The share of datagrams that did not arrive; 0 for TCP.
     pub lost_percent: f64,
+}
+
+/// What datagrams wait in. The system's default holds a hundred large ones: the receiver's turn on a busy core would decide.
+fn buffer_bytes() -> u64 {
+    const WANTED: u64 = 4 << 20;
+    let allowed = ["rmem_max", "wmem_max"].into_iter().filter_map(|name| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    });
+    // iperf3 gives up where it gets less than it asks for.
+    allowed.chain([WANTED]).min().unwrap_or(WANTED)
 }
 
 impl Iperf {

@@ -5,19 +5,21 @@ use sluice_lab::peer::Implementation;
 use sluice_lab::services::Traffic;
 
 use super::lane::Lane;
-use super::pair::{down, up};
 use super::programs;
 use super::report::Report;
 use super::rounds::Rounds;
-use super::throughput::{self, NamedLoad};
+use super::throughput::{self, NamedLoad, Offer, down, up};
 
 /// What is measured, both ways.
 pub(crate) const LOADS: [NamedLoad; 4] = [
-    up("1 TCP stream forward", Traffic::Tcp { streams: 1 }),
-    down("1 TCP stream reverse", Traffic::Tcp { streams: 1 }),
-    up("8 TCP streams forward", Traffic::Tcp { streams: 8 }),
-    down("8 TCP streams reverse", Traffic::Tcp { streams: 8 }),
+    up("1 TCP stream forward", ONE_STREAM),
+    down("1 TCP stream reverse", ONE_STREAM),
+    up("8 TCP streams forward", EIGHT_STREAMS),
+    down("8 TCP streams reverse", EIGHT_STREAMS),
 ];
+
+const ONE_STREAM: Offer = Offer::Iperf(Traffic::Tcp { streams: 1 });
+const EIGHT_STREAMS: Offer = Offer::Iperf(Traffic::Tcp { streams: 8 });
 
 /// All implementations in turns.
 pub(crate) fn measure(alone: bool, rounds: &Rounds) -> Result<Report> {

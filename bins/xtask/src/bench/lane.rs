@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sluice_lab::peer::Implementation;
-use sluice_lab::services::Iperf;
+use sluice_lab::services::{Direction, Iperf};
 use sluice_lab::topology::{Chain, ChainConfig, Pair, PairConfig, PlainChain, Spot};
 use sluice_lab::{Host, Lab, Mtu, Port, Process};
 
@@ -24,6 +24,8 @@ pub(crate) struct Lane {
     pub(crate) iperf: Iperf,
     /// Where the client reaches the server.
     pub(crate) address: String,
+    /// Where the server reaches the client, if nothing is translated.
+    client_address: String,
     programs: Vec<Process>,
     // Dropped last: it owns what the others use.
     pub(crate) lab: Lab,
@@ -52,6 +54,7 @@ impl Lane {
             server: pair.right.host,
             iperf,
             address: Pair::RIGHT[0].to_owned(),
+            client_address: Pair::LEFT[0].to_owned(),
             programs: vec![pair.left.tunnel.process().clone(), pair.right.tunnel.process().clone()],
             lab,
         };
@@ -76,6 +79,7 @@ impl Lane {
             server,
             iperf,
             address,
+            client_address: "203.0.113.1".to_owned(),
             programs: Vec::new(),
             lab,
         })
@@ -91,6 +95,14 @@ impl Lane {
             }
         }
         .context(program.name())
+    }
+
+    /// The sender, the receiver, and where the sender reaches it. For lanes without a translation.
+    pub(crate) fn ends(&self, direction: Direction) -> (&Host, &Host, &str) {
+        match direction {
+            Direction::Upload => (&self.client, &self.server, &self.address),
+            Direction::Download => (&self.server, &self.client, &self.client_address),
+        }
     }
 
     /// Processor time that all programs of the lane have used so far.
@@ -126,6 +138,7 @@ fn own_chain(lab: Lab) -> Result<Lane> {
         server: site.device,
         iperf: site.iperf,
         address: Spot::Device.target(site.number)[0].clone(),
+        client_address: Chain::CLIENT[0].to_owned(),
         lab,
     })
 }
@@ -140,6 +153,7 @@ fn plain_chain(lab: Lab, program: Implementation) -> Result<Lane> {
         server: chain.device,
         iperf: chain.iperf,
         address: Spot::Device.target(0)[0].clone(),
+        client_address: Chain::CLIENT[0].to_owned(),
         lab,
     })
 }

@@ -21,6 +21,7 @@ mod rounds;
 mod samples;
 mod search;
 mod throughput;
+mod udp;
 mod workers;
 
 use report::Report;
@@ -62,8 +63,10 @@ pub(crate) struct Arguments {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// Two plain interfaces: TCP, UDP, small packets
+    /// Two plain interfaces: TCP
     Pair,
+    /// Two plain interfaces: UDP of MTU size and of 64 bytes
+    Udp,
     /// Client, router, connector, device: TCP through both tunnels and translations
     Chain,
     /// Round trips of small datagrams, idle and under load
@@ -111,8 +114,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
 impl Kind {
     fn parts(self) -> Vec<Kind> {
         match self {
-            Kind::All => vec![Kind::Pair, Kind::Chain, Kind::Latency, Kind::Flood, Kind::Workers],
-            Kind::Pair | Kind::Chain | Kind::Latency | Kind::Flood | Kind::Workers => vec![self],
+            Kind::All => vec![Kind::Pair, Kind::Udp, Kind::Chain, Kind::Latency, Kind::Flood, Kind::Workers],
+            Kind::Pair | Kind::Udp | Kind::Chain | Kind::Latency | Kind::Flood | Kind::Workers => vec![self],
         }
     }
 
@@ -121,7 +124,8 @@ impl Kind {
         let lanes = programs::measured(arguments.alone).len();
         let (lanes, measurements) = match self {
             // With the bare cable.
-            Kind::Pair => (lanes + 1, pair::TRIALS),
+            Kind::Pair => (lanes + 1, pair::LOADS.len()),
+            Kind::Udp => (lanes + 1, udp::TRIALS),
             Kind::Chain => (lanes, chain::LOADS.len()),
             // With the bare cable; a load is measured before it is applied.
             Kind::Latency => (lanes + 1, latency::CONDITIONS.len() + 1),
@@ -135,6 +139,7 @@ impl Kind {
     fn measure(self, arguments: &Arguments, rounds: &Rounds) -> Result<Report> {
         match self {
             Kind::Pair => pair::measure(arguments.alone, rounds),
+            Kind::Udp => udp::measure(arguments.alone, rounds),
             Kind::Chain => chain::measure(arguments.alone, rounds),
             Kind::Latency => latency::measure(arguments.alone, rounds),
             Kind::Flood => flood::measure(arguments.alone, rounds, arguments.flood_rate),

@@ -1,8 +1,9 @@
-//! What iperf3 gets through a lane, what it costs, and how lanes compare.
+//! What gets through a lane, what it costs, and how lanes compare.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use sluice_lab::peer::Implementation;
+use sluice_lab::probe;
 use sluice_lab::services::{Direction, Load, Traffic};
 
 use super::lane::{Lane, Named};
@@ -15,9 +16,21 @@ use super::search::{self, Trial};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NamedLoad {
     pub(crate) name: &'static str,
-    pub(crate) traffic: Traffic,
+    pub(crate) offer: Offer,
     pub(crate) direction: Direction,
     pub(crate) unit: Unit,
+}
+
+/// Who sends what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// iperf3: for UDP one system call for each datagram.
+    Iperf(Traffic),
+    /// UDP in runs that the kernel cuts, as QUIC stacks send it.
+    Runs {
+        /// Of one datagram.
+        payload_bytes: u16,
+    },
 }
 
 /// What throughput is counted in.
@@ -43,6 +56,16 @@ impl Named for NamedLoad {
     fn name(&self) -> &str {
         self.name
     }
+}
+
+/// A load from the client, in gigabits.
+pub(crate) const fn up(name: &'static str, offer: Offer) -> NamedLoad {
+    NamedLoad { name, offer, direction: Direction::Upload, unit: Unit::GigabitsPerSecond }
+}
+
+/// A load towards the client, in gigabits.
+pub(crate) const fn down(name: &'static str, offer: Offer) -> NamedLoad {
+    NamedLoad { name, offer, direction: Direction::Download, unit: Unit::GigabitsPerSecond }
 }
 
 impl Unit {
@@ -105,29 +128,42 @@ impl Trial for Sample {
     }
 }
 
+const BULK_PORT: u16 = 7201;
 /// One trial of several: a tunnel has no slow start.
 const TRIAL_SECONDS: u32 = 1;
 
 /// TCP finds its rate by itself. For UDP we look for the highest one that gets through, from what arrives of too much.
 pub(crate) fn measure(lane: &Lane, load: &NamedLoad, seconds: u32) -> Result<Sample> {
     let unpaced = run(lane, load, seconds, None)?;
-    match load.traffic {
-        Traffic::Tcp { .. } => Ok(unpaced),
-        Traffic::Udp { .. } => search::highest(load.unit.bits_per_second(unpaced.rate), |bits_per_second| {
-            run(lane, load, TRIAL_SECONDS, Some(bits_per_second as u64))
-        }),
+    match load.offer {
+        Offer::Iperf(Traffic::Tcp { .. }) => Ok(unpaced),
+        Offer::Iperf(Traffic::Udp { .. }) | Offer::Runs { .. } => {
+            search::highest(load.unit.bits_per_second(unpaced.rate), |bits_per_second| {
+                run(lane, load, TRIAL_SECONDS, Some(bits_per_second as u64))
+            })
+        }
     }
 }
 
 fn run(lane: &Lane, load: &NamedLoad, seconds: u32, bits_per_second: Option<u64>) -> Result<Sample> {
-    let NamedLoad { traffic, direction, unit, .. } = *load;
+    let NamedLoad { offer, direction, unit, .. } = *load;
     let before = lane.cpu_time()?;
-    let offered = Load { traffic, direction, seconds, bits_per_second };
-    let report = lane.iperf.run(&lane.client, &lane.address, &offered)?;
+    let (bits_per_second, lost_percent) = match offer {
+        Offer::Iperf(traffic) => {
+            let offered = Load { traffic, direction, seconds, bits_per_second };
+            let report = lane.iperf.run(&lane.client, &lane.address, &offered)?;
+            (report.bits_per_second, report.lost_percent)
+        }
+        Offer::Runs { payload_bytes } => {
+            let (from, to, address) = lane.ends(direction);
+            let bulk = probe::bulk(from, to, address, BULK_PORT, payload_bytes, bits_per_second, seconds)?;
+            (bulk.bits_per_second, bulk.lost_percent())
+        }
+    };
     let used = (lane.cpu_time()?.saturating_sub(before)).as_secs_f64();
-    let rate = unit.rate(report.bits_per_second);
+    let rate = unit.rate(bits_per_second);
     let cost = used / (unit.units_per_second(rate) * f64::from(seconds));
-    Ok(Sample { rate, lost_percent: report.lost_percent, cost })
+    Ok(Sample { rate, lost_percent, cost })
 }
 
 fn rates(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+mod bulk;
 mod craft;
 mod crowd;
 mod flood;
@@ -68,13 +69,20 @@ fn run(arguments: &[&str]) -> Result<String> {
         ["order", address, port, flows, count] => {
             sequence::order(socket_address(address, port)?, flows.parse()?, count.parse()?)
         }
+        ["bulk-receive", port] => bulk::receive(port.parse()?),
+        ["bulk-send", address, port, payload_bytes, rate, seconds] => {
+            let to = socket_address(address, port)?;
+            bulk::send(to, payload_bytes.parse()?, rate.parse()?, seconds.parse()?)
+        }
         _ => bail!(
             "usage: udp ADDRESS PORT | tcp ADDRESS PORT | hold ADDRESS PORT | accept PORT\n  \
              | inject KIND SOURCE DESTINATION PORT | flood KIND ENDPOINT PUBLIC_KEY RATE SECONDS | sink PORT\n  \
              | echo PORT | latency ADDRESS PORT COUNT INTERVAL_MICROS\n  \
              | count PORT FLOWS | sequence ADDRESS PORT FLOWS RATE SECONDS\n  \
              | order ADDRESS PORT FLOWS COUNT\n  \
-             | crowd-peers FIRST COUNT | crowd ENDPOINT PUBLIC_KEY GATEWAY FIRST COUNT SECONDS"
+             | crowd-peers FIRST COUNT | crowd ENDPOINT PUBLIC_KEY GATEWAY FIRST COUNT SECONDS\n  \
+             | bulk-receive PORT \
+             | bulk-send ADDRESS PORT PAYLOAD_BYTES BITS_PER_SECOND SECONDS"
         ),
     }
 }
