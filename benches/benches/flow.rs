@@ -42,16 +42,14 @@ fn established_batch(c: &mut Criterion) {
     for flows in SIZES {
         let mut table = v4_table(flows);
         let mut scattered = Scattered::below(flows);
-        let mut found = [None; 32];
         group.throughput(Throughput::Elements(32));
         group.bench_function(BenchmarkId::new("v4", flows), |b| {
             b.iter(|| {
-                let tuples = [(); 32].map(|()| black_box(v4_flow(scattered.draw()).original));
-                let tags = tuples.each_ref().map(|tuple| table.tag(tuple));
-                table.guess_many(&tags, &mut found);
-                for (tuple, found) in tuples.iter().zip(found) {
-                    let (id, direction) = found.expect("it was inserted");
-                    assert!(table.is_of(id, direction, tuple));
+                let mut batch = [(); 32].map(|()| table.seek(black_box(v4_flow(scattered.draw()).original)));
+                table.guess_many(&mut batch);
+                for sought in &batch {
+                    let (id, direction) = sought.guess.expect("it was inserted");
+                    assert!(table.is_of(id, direction, &sought.tuple));
                     table.datagram(NOW, id, direction);
                     table.count(id, direction, 64);
                     black_box(table.flow(id).map(|flow| (flow.outgoing(direction), flow.meta())));

@@ -7,14 +7,14 @@ use core::net::IpAddr;
 use alloc::vec::Vec;
 
 use hashbrown::HashTable;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::index::{HashKey, PeerIndex};
 
 /// Prefixes and their owners. Prefixes are stored masked; each has exactly one owner.
 pub(crate) struct AllowedIps {
-    v4: Prefixes,
-    v6: Prefixes,
+    v4: Prefixes<[u8; 4]>,
+    v6: Prefixes<[u8; 16]>,
     changes: u64,
 }
 
@@ -26,88 +26,132 @@ impl AllowedIps {
     /// Gives `prefix` to `peer`. Returns who had exactly this prefix before: a prefix moves in one step.
     pub(crate) fn insert(&mut self, prefix: IpNet, peer: PeerIndex) -> Option<PeerIndex> {
         self.changes += 1;
-        self.family(prefix.addr()).insert(Prefix::of(prefix), peer)
+        match prefix {
+            IpNet::V4(prefix) => self.v4.insert(prefix.into(), peer),
+            IpNet::V6(prefix) => self.v6.insert(prefix.into(), peer),
+        }
     }
 
     /// Takes `prefix` from `peer`. Does nothing if it belongs to somebody else.
     pub(crate) fn remove(&mut self, prefix: IpNet, peer: PeerIndex) -> bool {
         self.changes += 1;
-        self.family(prefix.addr()).remove(Prefix::of(prefix), peer)
+        match prefix {
+            IpNet::V4(prefix) => self.v4.remove(prefix.into(), peer),
+            IpNet::V6(prefix) => self.v6.remove(prefix.into(), peer),
+        }
     }
 
     /// The owner of the longest prefix that holds `addr`. No allocation.
+    #[inline]
     pub(crate) fn owner_of(&self, addr: IpAddr) -> Option<PeerIndex> {
-        let family = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
-        family.longest(bits_of(addr))
+        match addr {
+            IpAddr::V4(addr) => self.v4.longest(addr.octets()),
+            IpAddr::V6(addr) => self.v6.longest(addr.octets()),
+        }
     }
 
     /// How often anything has changed.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
+}
 
-    fn family(&mut self, addr: IpAddr) -> &mut Prefixes {
-        if addr.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+/// An address of one family.
+trait Octets: Copy + Eq {
+    /// Its first `len` bits, the others 0.
+    fn cut(self, len: u8) -> Self;
+
+    /// The hash of the prefix of `len` bits, over as few bytes as say it.
+    fn hash(&self, len: u8, hash_key: &HashKey) -> u64;
+}
+
+impl Octets for [u8; 4] {
+    #[inline]
+    fn cut(self, len: u8) -> [u8; 4] {
+        let mask = u32::MAX.checked_shl(u32::BITS - u32::from(len)).unwrap_or(0);
+        (u32::from_be_bytes(self) & mask).to_be_bytes()
+    }
+
+    #[inline]
+    fn hash(&self, len: u8, hash_key: &HashKey) -> u64 {
+        let [a, b, c, d] = *self;
+        hash_key.hash(&[a, b, c, d, len])
     }
 }
 
-/// A masked prefix of either family: its bits from the left, and how many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Prefix {
-    bits: [u8; 16],
-    len: u8,
-}
-
-impl Prefix {
-    fn of(prefix: IpNet) -> Prefix {
-        Prefix::cut(bits_of(prefix.addr()), prefix.prefix_len())
+impl Octets for [u8; 16] {
+    #[inline]
+    fn cut(self, len: u8) -> [u8; 16] {
+        let mask = u128::MAX.checked_shl(u128::BITS - u32::from(len)).unwrap_or(0);
+        (u128::from_be_bytes(self) & mask).to_be_bytes()
     }
 
-    /// The first `len` of `bits`.
-    fn cut(bits: u128, len: u8) -> Prefix {
-        let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
-        Prefix { bits: (bits & mask).to_be_bytes(), len }
-    }
-
-    fn hash(&self, hash_key: &HashKey) -> u64 {
-        let mut bytes = [self.len; 17];
-        bytes[..16].copy_from_slice(&self.bits);
+    #[inline]
+    fn hash(&self, len: u8, hash_key: &HashKey) -> u64 {
+        let mut bytes = [len; 17];
+        bytes[..16].copy_from_slice(self);
         hash_key.hash(&bytes)
     }
 }
 
-/// An address with its bits at the left end, so that both families are cut the same way.
-fn bits_of(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(addr) => u128::from(addr.to_bits()) << 96,
-        IpAddr::V6(addr) => addr.to_bits(),
+/// A masked prefix: its address, and how many bits of that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Prefix<A> {
+    address: A,
+    len: u8,
+}
+
+impl<A: Octets> Prefix<A> {
+    /// The prefix of `len` bits that holds an address.
+    #[inline]
+    fn of(address: A, len: u8) -> Prefix<A> {
+        Prefix { address: address.cut(len), len }
+    }
+
+    #[inline]
+    fn hash(&self, hash_key: &HashKey) -> u64 {
+        self.address.hash(self.len, hash_key)
+    }
+}
+
+impl From<Ipv4Net> for Prefix<[u8; 4]> {
+    fn from(prefix: Ipv4Net) -> Prefix<[u8; 4]> {
+        Prefix::of(prefix.addr().octets(), prefix.prefix_len())
+    }
+}
+
+impl From<Ipv6Net> for Prefix<[u8; 16]> {
+    fn from(prefix: Ipv6Net) -> Prefix<[u8; 16]> {
+        Prefix::of(prefix.addr().octets(), prefix.prefix_len())
     }
 }
 
 /// The prefixes of one family in one table, asked once for each *length* that occurs, longest first. Few lengths
 /// occur (host routes, a subnet or two, a default), so this takes one or two probes whatever the number of
 /// prefixes; at most 33 (IPv4) or 129 (IPv6) if somebody configures them all.
-struct Prefixes {
-    table: HashTable<(Prefix, PeerIndex)>,
+struct Prefixes<A> {
+    table: HashTable<(Prefix<A>, PeerIndex)>,
     /// The lengths that occur, longest first, each with the number of its prefixes.
     lengths: Vec<(u8, usize)>,
     hash_key: HashKey,
 }
 
-impl Prefixes {
-    const fn new(hash_key: HashKey) -> Prefixes {
+impl<A: Octets> Prefixes<A> {
+    const fn new(hash_key: HashKey) -> Prefixes<A> {
         Prefixes { table: HashTable::new(), lengths: Vec::new(), hash_key }
     }
 
-    fn longest(&self, bits: u128) -> Option<PeerIndex> {
-        self.lengths.iter().find_map(|(len, _)| self.get(&Prefix::cut(bits, *len)))
+    #[inline]
+    fn longest(&self, address: A) -> Option<PeerIndex> {
+        self.lengths.iter().find_map(|(len, _)| self.get(&Prefix::of(address, *len)))
     }
 
-    fn get(&self, prefix: &Prefix) -> Option<PeerIndex> {
+    #[inline]
+    fn get(&self, prefix: &Prefix<A>) -> Option<PeerIndex> {
         self.table.find(prefix.hash(&self.hash_key), |entry| entry.0 == *prefix).map(|entry| entry.1)
     }
 
-    fn insert(&mut self, prefix: Prefix, peer: PeerIndex) -> Option<PeerIndex> {
+    fn insert(&mut self, prefix: Prefix<A>, peer: PeerIndex) -> Option<PeerIndex> {
         let hash = prefix.hash(&self.hash_key);
         if let Some(entry) = self.table.find_mut(hash, |entry| entry.0 == prefix) {
             return Some(core::mem::replace(&mut entry.1, peer));
@@ -121,7 +165,7 @@ impl Prefixes {
         None
     }
 
-    fn remove(&mut self, prefix: Prefix, peer: PeerIndex) -> bool {
+    fn remove(&mut self, prefix: Prefix<A>, peer: PeerIndex) -> bool {
         let hash = prefix.hash(&self.hash_key);
         let Ok(entry) = self.table.find_entry(hash, |entry| *entry == (prefix, peer)) else {
             return false;

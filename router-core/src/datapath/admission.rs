@@ -9,8 +9,7 @@ use super::source_check::SourceChecked;
 use super::{Road, Shared, is_ping, reason_of};
 use crate::flow::tcp_state::{Segment, TcpTrack};
 use crate::flow::{
-    CapExceeded, Flow, FlowId, FlowMeta, InsertError, Leg, NewFlow, Opening, Phase, Removed, SessionRef,
-    Tuple,
+    CapExceeded, FlowId, FlowMeta, InsertError, Leg, NewFlow, Opening, Removed, SessionRef, Tuple, TupleHash,
 };
 use crate::nat::{Dnat, NatError, Snat, holds_port};
 use crate::packet::{Echo, PacketMut, Transport};
@@ -140,6 +139,7 @@ impl<A: Family> Road<'_, A> {
     pub(super) fn insert(
         &mut self,
         tuple: &Tuple<A>,
+        hash: TupleHash,
         admission: &Admission<A>,
     ) -> Result<(FlowId, Tuple<A>), Stop> {
         let needs_port = matches!(admission.snat, Snat::Pool(_));
@@ -155,11 +155,12 @@ impl<A: Family> Road<'_, A> {
         let meta =
             FlowMeta { session: admission.session, ingress: leg_in(self.ingress), egress: admission.leg };
         let flow = NewFlow { original: *tuple, reply: translation.reply, meta, opening: admission.opening };
-        let id = side.flows.insert(*tick, &flow).map_err(|error| {
+        let hashes = [hash, translation.reply_hash];
+        let id = side.flows.insert_hashed(*tick, &flow, hashes).map_err(|error| {
             side.nat.cancel(tuple, &translation);
             reason_of_insert(error)
         })?;
-        let phase = side.flows.flow(id).as_ref().map_or(Phase::Unreplied, Flow::phase);
+        let phase = admission.opening.phase();
         if let Some((used, caps)) = self.shared.rules.used_mut(admission.session) {
             used.opened(self.tick, &caps, phase, translation.holds_port);
         }

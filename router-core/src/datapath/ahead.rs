@@ -7,114 +7,107 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Path;
 use super::family::Family;
-use crate::flow::{BATCH, Direction, FlowId, FlowTable, Tag, Tuple};
+use crate::flow::{BATCH, FlowTable, Sought, Tuple, TupleHash};
+use crate::nat::Nat;
 use crate::packet::Protocol;
 use crate::rules::Rules;
 
 /// Our own choice: as many as fit the first level cache beside everything else.
 const PACKETS_MAX: usize = BATCH;
 
-/// What was found for the packets to come, in their order.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    found: [Option<(FlowId, Direction)>; PACKETS_MAX],
+/// Which of the packets that were looked at comes next.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
     next: usize,
     end: usize,
 }
 
-impl Default for Ahead {
-    fn default() -> Ahead {
-        Ahead { found: [None; PACKETS_MAX], next: 0, end: 0 }
-    }
-}
-
-impl Ahead {
-    /// What was found for the next packet.
+impl Turn {
+    /// The number of the next packet, if it was looked at.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<(FlowId, Direction)> {
-        let found = *self.found[..self.end].get(self.next)?;
-        self.next += 1;
-        found
+    pub(super) fn take(&mut self) -> Option<usize> {
+        let number = self.next;
+        (number < self.end).then(|| {
+            self.next += 1;
+            number
+        })
     }
 }
 
-/// Where to look for the flows of one IP version, and for which packets. Packets come in runs, and a run is one lookup.
-struct Wanted<A> {
-    tuples: [Tuple<A>; PACKETS_MAX],
-    tags: [Tag; PACKETS_MAX],
-    tags_used: usize,
-    /// The packet's number and its tag's.
-    packets: [(u8, u8); PACKETS_MAX],
-    packets_used: usize,
+/// What was found for the packets to come of one IP version. Packets come in runs, and a run is one lookup.
+#[derive(Debug)]
+pub(super) struct Ahead<A> {
+    runs: [Sought<A>; PACKETS_MAX],
+    runs_used: usize,
+    /// Each packet's run. Of packets that have none it says what it said before.
+    run_of: [u8; PACKETS_MAX],
 }
 
-impl<A: Family> Wanted<A> {
-    fn new() -> Wanted<A> {
+impl<A: Family> Ahead<A> {
+    pub(super) fn new(flows: &FlowTable<A>) -> Ahead<A> {
         let nobody = A::from_number(0);
-        Wanted {
-            tuples: [Tuple::portless(Protocol(0), nobody, nobody); PACKETS_MAX],
-            tags: [Tag::default(); PACKETS_MAX],
-            tags_used: 0,
-            packets: [(0, 0); PACKETS_MAX],
-            packets_used: 0,
-        }
+        let nothing = flows.seek(Tuple::portless(Protocol(0), nobody, nobody));
+        Ahead { runs: [nothing; PACKETS_MAX], runs_used: 0, run_of: [0; PACKETS_MAX] }
+    }
+
+    /// What was found for a packet: it may be another's.
+    #[inline]
+    pub(super) fn of(&self, packet: usize) -> Option<&Sought<A>> {
+        self.runs.get(usize::from(*self.run_of.get(packet)?))
     }
 
     #[inline]
     fn push(&mut self, flows: &FlowTable<A>, packet: usize, tuple: Tuple<A>) {
-        if self.tags_used == 0 || self.tuples[self.tags_used - 1] != tuple {
-            self.tuples[self.tags_used] = tuple;
-            self.tags[self.tags_used] = flows.tag(&tuple);
-            self.tags_used += 1;
+        if self.runs_used == 0 || self.runs[self.runs_used - 1].tuple != tuple {
+            self.runs[self.runs_used] = flows.seek(tuple);
+            self.runs_used += 1;
         }
-        self.packets[self.packets_used] = (packet as u8, (self.tags_used - 1) as u8);
-        self.packets_used += 1;
+        self.run_of[packet] = (self.runs_used - 1) as u8;
     }
 
-    fn look_up(&self, flows: &FlowTable<A>, rules: &Rules, ahead: &mut Ahead) {
-        let mut found = [None; PACKETS_MAX];
-        let found = &mut found[..self.tags_used];
-        flows.guess_many(&self.tags[..self.tags_used], found);
-        if found.contains(&None) {
-            self.look_up_rules(rules, found);
-        }
-        for (packet, tag) in &self.packets[..self.packets_used] {
-            ahead.found[usize::from(*packet)] = found[usize::from(*tag)];
+    fn look_up(&mut self, flows: &FlowTable<A>, nat: &Nat<A>, rules: &Rules) {
+        let runs = &mut self.runs[..self.runs_used];
+        if !flows.guess_many(runs) {
+            look_up_rules(runs, flows, nat, rules);
         }
     }
 }
 
-impl<A: Family> Wanted<A> {
-    /// Where there is no flow, the rules will be asked.
-    #[cold]
-    fn look_up_rules(&self, rules: &Rules, found: &[Option<(FlowId, Direction)>]) {
-        let mut packets = [(A::from_number(0), A::from_number(0)); PACKETS_MAX];
-        let mut packets_used = 0;
-        for (tuple, _) in self.tuples.iter().zip(found).filter(|(_, found)| found.is_none()) {
-            packets[packets_used] = (tuple.src, tuple.dst);
-            packets_used += 1;
-        }
-        rules.touch_many(&packets[..packets_used]);
+/// Where there is no flow, the rules will be asked, and a flow will be stored under the packet's tuple and its answers'.
+#[cold]
+fn look_up_rules<A: Family>(runs: &[Sought<A>], flows: &FlowTable<A>, nat: &Nat<A>, rules: &Rules) {
+    let nobody = A::from_number(0);
+    let mut tuples = [Tuple::portless(Protocol(0), nobody, nobody); PACKETS_MAX];
+    let mut replies = [TupleHash::default(); PACKETS_MAX];
+    let (mut tuples_used, mut replies_used) = (0, 0);
+    for sought in runs.iter().filter(|sought| sought.guess.is_none()) {
+        tuples[tuples_used] = sought.tuple;
+        tuples_used += 1;
     }
+    rules.touch_many(&tuples[..tuples_used], |tuple, snat, dnat| {
+        replies[replies_used] = flows.hash(&nat.likely_reply(tuple, dnat, snat));
+        replies_used += 1;
+    });
+    flows.touch_places(replies[..replies_used].iter().copied());
 }
 
 impl Path {
     /// Looks ahead for the next packets; those beyond the first [`PACKETS_MAX`] are not looked at. Returns how many were.
     pub(crate) fn look_ahead<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) -> usize {
-        let (mut v4, mut v6) = (None, None);
+        let Path { v4, v6, shared } = self;
+        (v4.ahead.runs_used, v6.ahead.runs_used) = (0, 0);
         let mut seen = 0;
         for (number, packet) in packets.take(PACKETS_MAX).enumerate() {
             seen = number + 1;
             if let Some(tuple) = tuple_v4(packet) {
-                v4.get_or_insert_with(Wanted::new).push(&self.v4.flows, number, tuple);
+                v4.ahead.push(&v4.flows, number, tuple);
             } else if let Some(tuple) = tuple_v6(packet) {
-                v6.get_or_insert_with(Wanted::new).push(&self.v6.flows, number, tuple);
+                v6.ahead.push(&v6.flows, number, tuple);
             }
         }
-        let (ahead, rules) = (&mut self.shared.ahead, &self.shared.rules);
-        *ahead = Ahead { next: 0, end: seen, ..Ahead::default() };
-        v4.inspect(|wanted| wanted.look_up(&self.v4.flows, rules, ahead));
-        v6.inspect(|wanted| wanted.look_up(&self.v6.flows, rules, ahead));
+        shared.turn = Turn { next: 0, end: seen };
+        v4.ahead.look_up(&v4.flows, &v4.nat, &shared.rules);
+        v6.ahead.look_up(&v6.flows, &v6.nat, &shared.rules);
         seen
     }
 }

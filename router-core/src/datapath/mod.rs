@@ -34,15 +34,15 @@ use wg_proto::{Device, Instant};
 
 use crate::config::NodeConfig;
 use crate::flow::tcp_state::{InvalidTcp, Segment, TcpVerdict};
-use crate::flow::{Direction, FlowId, FlowMeta, Leg, SessionRef, Step, Tick, Tuple};
+use crate::flow::{Direction, FlowId, FlowMeta, Leg, SessionRef, Step, Tick, Tuple, TupleHash};
 use crate::fragments::{FragmentLimits, Fragments};
 use crate::limits::Limits;
 use crate::nat::PoolId;
-use crate::packet::{Echo, PacketMut, Transport, Version, mss_for_mtu};
+use crate::packet::{Echo, Ends, PacketMut, Transport, Version, mss_for_mtu};
 use crate::rules::{Dead, Rules, SnatPool};
 use crate::verdict::{Counters, DropReason, Egress, Forward, Ingress, Offload, Verdict};
 
-use ahead::Ahead;
+use ahead::Turn;
 use answer::Stop;
 pub use control::FlowView;
 pub use explain::{Explanation, Heard};
@@ -75,7 +75,7 @@ pub(crate) struct Shared {
     identifications: Identifications,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
-    ahead: Ahead,
+    turn: Turn,
 }
 
 /// What the configuration says about packets.
@@ -103,8 +103,8 @@ struct Road<'a, A> {
     tick: Tick,
     ingress: Ingress,
     offload: Offload,
-    /// The packet's flow, if somebody has looked for it already.
-    ahead: Option<(FlowId, Direction)>,
+    /// Which packet it is of those that were looked at ahead.
+    ahead: Option<usize>,
 }
 
 /// A flow that a packet belongs to.
@@ -146,7 +146,7 @@ impl Path {
         bytes: &mut [u8],
         offload: Offload,
     ) -> Verdict {
-        let ahead = self.shared.ahead.take();
+        let ahead = self.shared.turn.take();
         // 1
         let packet = match PacketMut::parse(bytes) {
             Ok(packet) => packet,
@@ -215,8 +215,11 @@ impl<A: Family> Road<'_, A> {
             Transport::IcmpOther { .. } => return Err(DropReason::IcmpNotTracked.into()),
         }
         // 5
-        let Some(hit) = self.find(tuple) else {
-            return self.aside(packet, move |road, packet| road.open_flow(packet, &from, &tuple));
+        let hit = match self.find(tuple) {
+            Ok(hit) => hit,
+            Err(hash) => {
+                return self.aside(packet, move |road, packet| road.open_flow(packet, &from, &tuple, hash));
+            }
         };
         if side::leg_in_of(&hit.meta, hit.direction) != leg_in(self.ingress) {
             return Err(DropReason::WrongIngress.into());
@@ -240,13 +243,14 @@ impl<A: Family> Road<'_, A> {
         let leg = side::leg_out_of(&hit.meta, hit.direction);
         let fragment_to = self.check_hop(packet, leg)?;
         // 7
-        let step = if let Transport::Tcp(tcp) = transport {
+        if let Transport::Tcp(tcp) = transport {
             let segment = Segment { sack_edge: packet.sack_edge(), ..Segment::from(tcp) };
-            self.side.flows.tcp(self.tick, hit.id, hit.direction, &segment)
+            let step = self.side.flows.tcp(self.tick, hit.id, hit.direction, &segment);
+            self.note(hit.meta.session, step)?;
         } else {
-            self.side.flows.datagram(self.tick, hit.id, hit.direction)
-        };
-        self.note(hit.meta.session, step)?;
+            let step = self.side.flows.datagram(self.tick, hit.id, hit.direction);
+            self.note(hit.meta.session, step)?;
+        }
         self.side.flows.count(hit.id, hit.direction, packet.total_len() as u32);
         let Hit { direction, meta, to, is_translated, .. } = *hit;
         let onward = Onward { session: meta.session, direction, to, is_translated, leg, fragment_to };
@@ -260,6 +264,7 @@ impl<A: Family> Road<'_, A> {
         packet: &mut PacketMut<'_>,
         from: &SourceChecked<A>,
         tuple: &Tuple<A>,
+        hash: TupleHash,
     ) -> Result<Passed, Stop> {
         // 6
         let admission = match self.look().admit(packet, from, tuple) {
@@ -268,7 +273,7 @@ impl<A: Family> Road<'_, A> {
             Err(stop) => return Err(stop),
         };
         let fragment_to = self.check_hop(packet, admission.leg)?;
-        let (id, to) = self.insert(tuple, &admission)?;
+        let (id, to) = self.insert(tuple, hash, &admission)?;
         self.side.flows.count(id, Direction::Original, packet.total_len() as u32);
         let onward = Onward {
             session: admission.session,
@@ -294,7 +299,8 @@ impl<A: Family> Road<'_, A> {
         let was_reset = self.bury(hit.id);
         match hit.direction {
             Direction::Original => {
-                self.open_flow(packet, from, tuple).map_err(|stop| stop.after_end(dead, was_reset))
+                let hash = self.side.flows.hash(tuple);
+                self.open_flow(packet, from, tuple, hash).map_err(|stop| stop.after_end(dead, was_reset))
             }
             Direction::Reply => Err(Stop::ended(dead, was_reset)),
         }
@@ -316,7 +322,7 @@ impl<A: Family> Road<'_, A> {
             })?;
         }
         let to = onward.is_translated.then(|| ends_of(&onward.to));
-        let is_rewritten = rewrite(packet, to.as_ref(), identification);
+        let is_rewritten = rewrite(packet, to, identification);
         debug_assert!(is_rewritten, "tuples are of the packet's version, and the hop limit was checked");
         if let Transport::Tcp(tcp) = transport
             && tcp.flags.syn()
@@ -333,18 +339,19 @@ impl<A: Family> Road<'_, A> {
     }
 
     /// The flow of a packet: the one found ahead or that of the packet before, compared without hashing, or the one in the
-    /// table.
+    /// table. If there is none, the tuple's hash, for the flow to be stored with.
     #[inline(always)]
-    fn find(&mut self, tuple: Tuple<A>) -> Option<Hit<A>> {
+    fn find(&mut self, tuple: Tuple<A>) -> Result<Hit<A>, TupleHash> {
         let is_it = |found: &(FlowId, Direction)| self.side.flows.is_of(found.0, found.1, &tuple);
-        let (id, direction) = match self.ahead.filter(is_it).or(self.side.previous.filter(is_it)) {
+        let ahead = self.ahead.and_then(|packet| self.side.ahead.of(packet)?.guess);
+        let (id, direction) = match ahead.filter(is_it).or(self.side.previous.filter(is_it)) {
             Some(found) => found,
-            None => self.side.flows.lookup_copy(tuple)?,
+            None => self.side.look_up(tuple, self.ahead)?,
         };
         self.side.previous = Some((id, direction));
-        let flow = self.side.flows.flow(id)?;
+        let Some(flow) = self.side.flows.flow(id) else { return Err(self.side.flows.hash(&tuple)) };
         let to = flow.outgoing(direction);
-        Some(Hit { id, direction, meta: flow.meta(), to, is_translated: to != tuple })
+        Ok(Hit { id, direction, meta: flow.meta(), to, is_translated: to != tuple })
     }
 
     #[inline(always)]
@@ -395,7 +402,7 @@ impl Shared {
             limits: Limits::new(seed(random)),
             identifications: Identifications::new(seed(random)),
             outbox: Outbox::default(),
-            ahead: Ahead::default(),
+            turn: Turn::default(),
             counters: Counters::default(),
             settings: Settings {
                 tunnel_mtu_bytes: config.tunnel_mtu_bytes,
@@ -458,12 +465,11 @@ fn out_of_line<A, R>(
 
 /// Translates a packet, if it is to be, and takes a hop off it. Says whether that was possible.
 #[inline(always)]
-fn rewrite(
-    packet: &mut PacketMut<'_>,
-    to: Option<&crate::packet::Ends>,
-    identification: Option<u16>,
-) -> bool {
-    let is_translated = to.is_none_or(|to| packet.translate(to).is_ok());
+fn rewrite(packet: &mut PacketMut<'_>, to: Option<Ends>, identification: Option<u16>) -> bool {
+    let is_translated = match to {
+        Some(to) => packet.translate(&to).is_ok(),
+        None => true,
+    };
     if let Some(identification) = identification {
         packet.set_identification(u32::from(identification));
     }

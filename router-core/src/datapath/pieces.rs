@@ -129,7 +129,7 @@ impl<A: Family> Road<'_, A> {
         })?;
         let fragment_to = self.check_hop(packet, first.leg)?;
         self.track_piece(packet, first);
-        let is_rewritten = rewrite(packet, Some(&first.to), first.identification);
+        let is_rewritten = rewrite(packet, Some(first.to), first.identification);
         debug_assert!(is_rewritten, "pieces of one datagram are of one version");
         self.shared.rules.count(self.now, first.session, first.direction, packet.total_len());
         Ok(Forward { egress: egress_of(first.leg), len: packet.total_len(), fragment_to })

@@ -6,10 +6,11 @@ use core::net::IpAddr;
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 
+use super::ahead::Ahead;
 use super::family::Family;
 use super::seed;
 use super::source_check::Vouched;
-use crate::flow::{Direction, FlowId, FlowMeta, FlowTable, Leg};
+use crate::flow::{Direction, FlowId, FlowMeta, FlowTable, Leg, Tuple, TupleHash};
 use crate::nat::Nat;
 
 /// Flows and translations of one IP version.
@@ -19,6 +20,7 @@ pub(super) struct Side<A> {
     pub(super) nat: Nat<A>,
     /// The flow of the packet before: packets come in runs.
     pub(super) previous: Option<(FlowId, Direction)>,
+    pub(super) ahead: Ahead<A>,
     pub(super) ours: Ours<A>,
     /// Sources that were checked lately.
     pub(super) vouched: Vouched<A>,
@@ -48,14 +50,29 @@ impl<A: Family> Side<A> {
         let mut key = [0; 16];
         random.fill_bytes(&mut key);
         let overlay = overlay.iter().filter_map(|address| of_version(*address)).collect();
+        let flows = FlowTable::new(flows_max, &key);
         Side {
-            flows: FlowTable::new(flows_max, &key),
+            ahead: Ahead::new(&flows),
+            flows,
             nat: Nat::new(seed(random)),
             previous: None,
             ours: Ours { overlay, external: Vec::new(), changes: 0 },
             vouched: Vouched::new(),
             sweep: Sweep::default(),
         }
+    }
+
+    /// Searches the flow table for a packet's tuple, taken by value for its owner to keep in registers. It is hashed unless
+    /// that was done ahead, and if there is no flow its hash comes back.
+    #[inline(never)]
+    pub(super) fn look_up(
+        &self,
+        tuple: Tuple<A>,
+        ahead: Option<usize>,
+    ) -> Result<(FlowId, Direction), TupleHash> {
+        let sought = ahead.and_then(|packet| self.ahead.of(packet)).filter(|sought| sought.tuple == tuple);
+        let hash = sought.map_or_else(|| self.flows.hash(&tuple), |sought| sought.hash);
+        self.flows.lookup_hashed(hash, &tuple).ok_or(hash)
     }
 }
 
@@ -83,7 +100,9 @@ impl<A: Family> Ours<A> {
     /// Whether it is one that flows are translated to.
     #[inline]
     pub(super) fn is_external(&self, address: A) -> bool {
-        self.external.binary_search(&address).is_ok()
+        let is_between = self.external.first().is_some_and(|first| *first <= address)
+            && self.external.last().is_some_and(|last| address <= *last);
+        is_between && self.external.binary_search(&address).is_ok()
     }
 
     /// Whether it is one of either kind.

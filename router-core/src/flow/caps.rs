@@ -51,11 +51,10 @@ pub struct SessionUse {
     opened: Window,
 }
 
-/// How many flows were opened lately, draining at the capped rate.
+/// How many flows were opened lately, draining at the capped rate. Multiplied by a second, so that nothing is divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Window {
-    /// In nanoseconds of the rate: one flow weighs a second divided by the rate.
-    filled_nanos: u64,
+    flow_nanos: u64,
     at: u32,
 }
 
@@ -127,16 +126,17 @@ impl SessionUse {
 
 impl Window {
     fn has_room(&self, now: Tick, per_sec: u32) -> bool {
-        per_sec > 0 && self.drained(now) + SECOND_NANOS / u64::from(per_sec) <= SECOND_NANOS
+        self.drained(now, per_sec) + SECOND_NANOS <= u64::from(per_sec) * SECOND_NANOS
     }
 
     fn fill(&mut self, now: Tick, per_sec: u32) {
-        self.filled_nanos = self.drained(now) + SECOND_NANOS / u64::from(per_sec.max(1));
+        self.flow_nanos = self.drained(now, per_sec) + SECOND_NANOS;
         self.at = now.0;
     }
 
-    fn drained(&self, now: Tick) -> u64 {
-        self.filled_nanos.saturating_sub(Tick(now.since(Tick(self.at))).as_nanos())
+    fn drained(&self, now: Tick, per_sec: u32) -> u64 {
+        let elapsed_nanos = Tick(now.since(Tick(self.at))).as_nanos();
+        self.flow_nanos.saturating_sub(elapsed_nanos.saturating_mul(u64::from(per_sec)))
     }
 }
 

@@ -26,7 +26,7 @@ mod wheel;
 pub use caps::{CapExceeded, Caps, SessionUse};
 pub use phase::{Phase, Rank};
 pub use record::{Flow, FlowMeta, Leg, NewFlow, Opening, Removed, SessionRef};
-pub use table::{BATCH, FlowId, FlowTable, InsertError, Standing, Step, Tag};
+pub use table::{BATCH, FlowId, FlowTable, InsertError, Sought, Standing, Step, TupleHash};
 pub use tick::Tick;
 pub(crate) use tick::ticks;
 pub use timeouts::{

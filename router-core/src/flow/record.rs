@@ -64,6 +64,16 @@ pub enum Opening {
     Datagram,
 }
 
+impl Opening {
+    /// How far the flow has come with its first packet.
+    pub const fn phase(&self) -> Phase {
+        match self {
+            Opening::Tcp(track) => Phase::Tcp(track.state()),
+            Opening::Datagram => Phase::Unreplied,
+        }
+    }
+}
+
 /// A flow that is no longer stored, for the caller to give back what it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed<A> {
@@ -192,10 +202,7 @@ impl<A: Address> Hot<A> {
             bytes_high: [0; 2],
             path_mtu_bytes: 0,
             protocol: flow.original.protocol,
-            phase: Some(match &flow.opening {
-                Opening::Tcp(track) => Phase::Tcp(track.state()),
-                Opening::Datagram => Phase::Unreplied,
-            }),
+            phase: Some(flow.opening.phase()),
         }
     }
 

@@ -10,7 +10,7 @@ use super::tcp_state::{Segment, TcpVerdict};
 use super::tick::Tick;
 use super::tuple::{Address, Direction, Tuple};
 use super::wheel::Wheel;
-use crate::index::Index;
+use crate::index::{Index, touch_all};
 use crate::packet::Protocol;
 
 /// The most flows a table can be made for: flow and direction must fit 32 bits, and numbers leave a bit to spare.
@@ -21,11 +21,19 @@ const EVICTION_TRIES: u32 = 16;
 /// How many lookups wait for memory together: more than a processor can have under way at once.
 pub const BATCH: usize = 32;
 
-/// Where the lookup of a tuple begins.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tag {
-    hash: u32,
-    is_tcp: bool,
+/// The hash of a tuple under its table's key. It is handed on, so that nothing is hashed twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TupleHash(u32);
+
+/// A tuple whose flow is looked for ahead of its packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<A> {
+    /// The packet's.
+    pub tuple: Tuple<A>,
+    /// Its hash.
+    pub hash: TupleHash,
+    /// The flow it seems to belong to, and which way through it the packet goes.
+    pub guess: Option<(FlowId, Direction)>,
 }
 
 /// Names a flow while it is stored. Numbers are used again: across packets, remember the tuple, not the number.
@@ -126,35 +134,54 @@ impl<A: Address> FlowTable<A> {
     /// The flow a packet with this tuple belongs to, and which way through it the packet goes.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
-        self.lookup_tagged(self.hash(tuple), tuple)
+        self.lookup_hashed(self.hash(tuple), tuple)
     }
 
-    /// [`lookup`](FlowTable::lookup), of a tuple that its owner would rather keep in registers.
-    #[inline(never)]
-    pub(crate) fn lookup_copy(&self, tuple: Tuple<A>) -> Option<(FlowId, Direction)> {
-        self.lookup(&tuple)
+    /// Where the search for the tuple begins.
+    #[inline(always)]
+    pub(crate) fn hash(&self, tuple: &Tuple<A>) -> TupleHash {
+        TupleHash((A::with_key(tuple, |bytes| self.hasher.hash(bytes)) >> 32) as u32)
+    }
+
+    /// [`lookup`](FlowTable::lookup) of a tuple that was hashed before.
+    #[inline]
+    pub(crate) fn lookup_hashed(&self, hash: TupleHash, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
+        let is_it = |number| {
+            let (flow, direction) = split(number);
+            self.hot[flow.0 as usize].tuple(direction) == *tuple
+        };
+        self.index.find(hash.0, is_it).map(split)
     }
 
     /// What [`guess_many`](FlowTable::guess_many) begins with.
     #[inline]
-    pub fn tag(&self, tuple: &Tuple<A>) -> Tag {
-        Tag { hash: self.hash(tuple), is_tcp: tuple.protocol == Protocol::TCP }
+    pub fn seek(&self, tuple: Tuple<A>) -> Sought<A> {
+        Sought { tuple, hash: self.hash(&tuple), guess: None }
     }
 
-    /// Guesses what [`lookup`](FlowTable::lookup) will find for a batch, in the same order: at most [`BATCH`] are looked
-    /// at. In a large table most of a lookup is waiting for memory, twice in a row; a batch waits for all its packets at
-    /// once. A guess is nearly always right: confirm it with [`is_of`](FlowTable::is_of).
-    pub fn guess_many(&self, tags: &[Tag], found: &mut [Option<(FlowId, Direction)>]) {
-        // Every loop's reads are independent of each other, so the processor waits for all of them together.
-        let entries = tags.iter().take(BATCH).fold(0, |all, tag| all ^ self.index.touch(tag.hash));
-        core::hint::black_box(entries);
-        for (tag, found) in tags.iter().zip(found.iter_mut()).take(BATCH) {
-            *found = self.index.guess(tag.hash).map(split);
+    /// Guesses what [`lookup`](FlowTable::lookup) will find for a batch: at most [`BATCH`] are looked at. In a large table
+    /// most of a lookup is waiting for memory, twice in a row; a batch waits for all its packets at once. A guess is nearly
+    /// always right: confirm it with [`is_of`](FlowTable::is_of). Says whether there is one for each.
+    pub fn guess_many(&self, batch: &mut [Sought<A>]) -> bool {
+        let used = batch.len().min(BATCH);
+        let batch = &mut batch[..used];
+        self.touch_places(batch.iter().map(|sought| sought.hash));
+        let mut all = true;
+        for sought in batch.iter_mut() {
+            sought.guess = self.index.guess(sought.hash.0).map(split);
+            all &= sought.guess.is_some();
         }
-        let guessed = tags.iter().zip(found.iter());
-        let records = guessed
-            .fold(0, |all, (tag, found)| all ^ found.map_or(0, |(flow, _)| self.touch(flow, tag.is_tcp)));
-        core::hint::black_box(records);
+        touch_all(batch.iter().map(|sought| {
+            let is_tcp = sought.tuple.protocol == Protocol::TCP;
+            sought.guess.map_or(0, |(flow, _)| u64::from(self.touch(flow, is_tcp)))
+        }));
+        all
+    }
+
+    /// Reads where the searches for these tuples begin.
+    #[inline]
+    pub(crate) fn touch_places(&self, hashes: impl Iterator<Item = TupleHash>) {
+        touch_all(hashes.map(|hash| self.index.touch(hash.0)));
     }
 
     /// Whether a packet with this tuple belongs to this flow and direction: [`lookup`](FlowTable::lookup) without
@@ -173,18 +200,28 @@ impl<A: Address> FlowTable<A> {
 
     /// Stores a flow, seen now.
     pub fn insert(&mut self, now: Tick, flow: &NewFlow<A>) -> Result<FlowId, InsertError> {
+        self.insert_hashed(now, flow, [self.hash(&flow.original), self.hash(&flow.reply)])
+    }
+
+    /// [`insert`](FlowTable::insert) of a flow whose tuples, the original one first, were hashed before.
+    pub(crate) fn insert_hashed(
+        &mut self,
+        now: Tick,
+        flow: &NewFlow<A>,
+        [original, reply]: [TupleHash; 2],
+    ) -> Result<FlowId, InsertError> {
+        debug_assert_eq!([original, reply], [self.hash(&flow.original), self.hash(&flow.reply)]);
         if self.is_full() {
             return Err(InsertError::Full);
         }
-        let (original, reply) = (self.hash(&flow.original), self.hash(&flow.reply));
-        let is_taken = |tag, tuple| self.lookup_tagged(tag, tuple).is_some();
+        let is_taken = |hash, tuple| self.lookup_hashed(hash, tuple).is_some();
         if flow.original == flow.reply || is_taken(original, &flow.original) || is_taken(reply, &flow.reply) {
             return Err(InsertError::TupleTaken);
         }
         let number = self.wheel.take_number();
         self.store(number, Hot::new(now, flow), Cold::new(&flow.opening));
-        self.index.insert(original, joined(number, Direction::Original));
-        self.index.insert(reply, joined(number, Direction::Reply));
+        self.index.insert(original.0, joined(number, Direction::Original));
+        self.index.insert(reply.0, joined(number, Direction::Reply));
         self.arm(now, number);
         Ok(FlowId(number))
     }
@@ -196,8 +233,8 @@ impl<A: Address> FlowTable<A> {
         }
         let number = id.0 as usize;
         let removed = self.hot[number].removed();
-        self.index.remove(self.hash(&removed.original), joined(id.0, Direction::Original));
-        self.index.remove(self.hash(&removed.reply), joined(id.0, Direction::Reply));
+        self.index.remove(self.hash(&removed.original).0, joined(id.0, Direction::Original));
+        self.index.remove(self.hash(&removed.reply).0, joined(id.0, Direction::Reply));
         self.wheel.free_number(id.0);
         self.hot[number].set_unused();
         self.flows_used -= 1;
@@ -342,21 +379,6 @@ impl<A: Address> FlowTable<A> {
     #[inline]
     fn used_mut(&mut self, id: FlowId) -> Option<&mut Hot<A>> {
         self.hot.get_mut(id.0 as usize).filter(|hot| hot.is_used())
-    }
-
-    /// The half of the hash that the index stores and places by.
-    #[inline(always)]
-    fn hash(&self, tuple: &Tuple<A>) -> u32 {
-        (A::with_key(tuple, |bytes| self.hasher.hash(bytes)) >> 32) as u32
-    }
-
-    #[inline]
-    fn lookup_tagged(&self, tag: u32, tuple: &Tuple<A>) -> Option<(FlowId, Direction)> {
-        let is_it = |number| {
-            let (flow, direction) = split(number);
-            self.hot[flow.0 as usize].tuple(direction) == *tuple
-        };
-        self.index.find(tag, is_it).map(split)
     }
 
     /// Reads a flow's record, to bring it into the cache. Only TCP needs the cold half.

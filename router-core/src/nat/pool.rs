@@ -43,7 +43,8 @@ pub enum PoolError {
 #[derive(Debug)]
 pub(super) struct Pools<A> {
     pools: BTreeMap<PoolId, Pool<A>>,
-    externals: BTreeMap<A, External<A>>,
+    /// Ascending. They are few, and each new flow searches them.
+    externals: Vec<External<A>>,
     hasher: SipHash,
 }
 
@@ -58,13 +59,14 @@ pub(super) struct Pool<A> {
 /// One external address. It outlives its pools while flows use it, so that a port given back goes where it came from.
 #[derive(Debug)]
 pub(super) struct External<A> {
+    address: A,
     spaces: [Option<Box<PortSpace<A>>>; 3],
     flows_used: u32,
 }
 
 impl<A: Address> Pools<A> {
     pub(super) fn new(key: &[u8; 16]) -> Pools<A> {
-        Pools { pools: BTreeMap::new(), externals: BTreeMap::new(), hasher: SipHash::new(key) }
+        Pools { pools: BTreeMap::new(), externals: Vec::new(), hasher: SipHash::new(key) }
     }
 
     /// Adds a pool or changes one. Flows keep the addresses and ports they have.
@@ -100,7 +102,7 @@ impl<A: Address> Pools<A> {
             return Some(only);
         }
         let (host, first) = (self.hash(host), *pool.addresses.first()?);
-        let weights = pool.hashes.iter().map(|hash| mixed(host ^ hash));
+        let weights = pool.hashes.iter().map(|hash| weight(host ^ hash));
         let highest = |(most, chosen), (weight, address): (u64, &A)| {
             if weight > most { (weight, *address) } else { (most, chosen) }
         };
@@ -109,36 +111,48 @@ impl<A: Address> Pools<A> {
 
     /// An address of a pool, with its ports, which are made when first needed.
     pub(super) fn external(&mut self, address: A) -> &mut External<A> {
-        self.externals.entry(address).or_insert_with(External::new)
+        let place = self.place_of(address).unwrap_or_else(|place| {
+            self.externals.insert(place, External::new(address));
+            place
+        });
+        &mut self.externals[place]
     }
 
     /// The ports of an address and protocol, if any was ever taken.
     pub(super) fn existing_space_mut(&mut self, address: A, protocol: Protocol) -> Option<&mut PortSpace<A>> {
-        self.externals.get_mut(&address)?.spaces[space_index(protocol)?].as_deref_mut()
+        let place = self.place_of(address).ok()?;
+        self.externals[place].spaces[space_index(protocol)?].as_deref_mut()
     }
 
     /// As [`existing_space_mut`](Pools::existing_space_mut), to look at.
     pub(super) fn existing_space(&self, address: A, protocol: Protocol) -> Option<&PortSpace<A>> {
-        self.externals.get(&address)?.spaces[space_index(protocol)?].as_deref()
+        let place = self.place_of(address).ok()?;
+        self.externals[place].spaces[space_index(protocol)?].as_deref()
     }
 
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn spaces_mut(&mut self) -> impl Iterator<Item = &mut PortSpace<A>> {
-        self.externals.values_mut().flat_map(|external| &mut external.spaces).flatten().map(Box::as_mut)
+        self.externals.iter_mut().flat_map(|external| &mut external.spaces).flatten().map(Box::as_mut)
     }
 
     /// One flow fewer has a port of the address, which goes with the last one if no pool has it.
     pub(super) fn remove_flow(&mut self, address: A) {
-        let Some(external) = self.externals.get_mut(&address) else { return };
+        let Ok(place) = self.place_of(address) else { return };
+        let external = &mut self.externals[place];
         external.flows_used = external.flows_used.saturating_sub(1);
         if external.flows_used == 0 && !is_pooled(&self.pools, address) {
-            self.externals.remove(&address);
+            self.externals.remove(place);
         }
+    }
+
+    /// Where the address stands, or where it belongs.
+    fn place_of(&self, address: A) -> Result<usize, usize> {
+        self.externals.binary_search_by_key(&address, |external| external.address)
     }
 
     fn forget_unused(&mut self) {
         let pools = &self.pools;
-        self.externals.retain(|address, external| external.flows_used > 0 || is_pooled(pools, *address));
+        self.externals.retain(|external| external.flows_used > 0 || is_pooled(pools, external.address));
     }
 
     fn hash(&self, address: A) -> u64 {
@@ -147,8 +161,8 @@ impl<A: Address> Pools<A> {
 }
 
 impl<A: Copy + Ord> External<A> {
-    fn new() -> External<A> {
-        External { spaces: [const { None }; 3], flows_used: 0 }
+    fn new(address: A) -> External<A> {
+        External { address, spaces: [const { None }; 3], flows_used: 0 }
     }
 
     /// The ports of a protocol, made when first needed.
@@ -163,10 +177,10 @@ impl<A: Copy + Ord> External<A> {
     }
 }
 
-/// Spreads what differs in few bits over all of them. The bits come from a keyed hash, so nobody can choose them.
-const fn mixed(bits: u64) -> u64 {
-    let bits = (bits ^ bits >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    bits ^ bits >> 32
+/// Orders addresses anew for each host. The bits come from a keyed hash, so nobody can choose them, and one multiplication
+/// brings all of them to bear on the upper ones, which decide.
+const fn weight(bits: u64) -> u64 {
+    bits.wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 fn is_pooled<A: Address>(pools: &BTreeMap<PoolId, Pool<A>>, address: A) -> bool {

@@ -55,36 +55,37 @@ impl<A: Copy + Ord> PortSpace<A> {
     }
 
     /// A port that nobody has: the source port if that is free, else the next free one from a random start.
-    /// MAP-5; RFC 6056 §3.3.
-    pub(super) fn take(
+    /// MAP-5; RFC 6056 §3.3. What `vacant` says about the port comes back with it; `None` from there passes it over.
+    pub(super) fn take<V>(
         &mut self,
         now: Tick,
         wish: &Wish<A>,
         random: &mut ChaCha12Rng,
-        is_taken: impl Fn(u16) -> bool,
-    ) -> Option<u16> {
+        vacant: impl Fn(u16) -> Option<V>,
+    ) -> Option<(u16, V)> {
         self.let_go(now);
         let class = class_of(wish.protocol, wish.source_port);
         let kept = Some(wish.source_port).filter(|port| class.contains(port) && self.ports.is_free(*port));
-        let port = kept.filter(|port| !is_taken(*port)).or_else(|| {
+        let found = kept.and_then(|port| Some((port, vacant(port)?))).or_else(|| {
             let start = random_in(&class, random);
-            self.free_from(&class, start, is_taken)
+            self.free_from(&class, start, vacant)
         })?;
-        self.ports.take(port);
-        Some(port)
+        self.ports.take(found.0);
+        Some(found)
     }
 
     /// A port that others have towards other far ends: the source port if it can be, else from a random start. MAP-3.
-    pub(super) fn share(
+    pub(super) fn share<V>(
         &mut self,
         wish: &Wish<A>,
         random: &mut ChaCha12Rng,
-        is_taken: impl Fn(u16) -> bool,
-    ) -> Option<u16> {
-        let usable = |port: &u16| !self.held.is_held_for(*port, wish.remote) && !is_taken(*port);
-        let port = tries(wish.protocol, wish.source_port, random).find(usable)?;
-        self.add_user(port);
-        Some(port)
+        vacant: impl Fn(u16) -> Option<V>,
+    ) -> Option<(u16, V)> {
+        let tries = tries(wish.protocol, wish.source_port, random);
+        let mut unheld = tries.filter(|port| !self.held.is_held_for(*port, wish.remote));
+        let found = unheld.find_map(|port| Some((port, vacant(port)?)))?;
+        self.add_user(found.0);
+        Some(found)
     }
 
     /// A flow has gone: its port is held before anyone gets it. MAP-6.
@@ -122,16 +123,16 @@ impl<A: Copy + Ord> PortSpace<A> {
         }
     }
 
-    fn free_from(
+    fn free_from<V>(
         &self,
         class: &RangeInclusive<u16>,
         start: u16,
-        is_taken: impl Fn(u16) -> bool,
-    ) -> Option<u16> {
+        vacant: impl Fn(u16) -> Option<V>,
+    ) -> Option<(u16, V)> {
         let mut port = self.ports.next_free(class, start)?;
         for _ in 0..TRIES_MAX {
-            if !is_taken(port) {
-                return Some(port);
+            if let Some(vacant) = vacant(port) {
+                return Some((port, vacant));
             }
             let next = if port == *class.end() { *class.start() } else { port + 1 };
             port = self.ports.next_free(class, next)?;

@@ -237,6 +237,23 @@ fn map_9_a_host_may_reach_itself_through_the_outside() {
 }
 
 #[test]
+fn the_likely_reply_is_the_reply_of_every_host_that_can_keep_its_port() {
+    let addresses: Vec<_> = (1..9).map(outside).collect();
+    let mut world = World::new(&addresses, PER_DESTINATION);
+    let collapse = Dnat::new(&(far(8)..=far(9)), None, &(far(1)..=far(1)), None).unwrap();
+    for (dnat, snat) in [(None, Snat::Off), (Some(&collapse), Snat::Off), (Some(&collapse), Snat::Pool(POOL))]
+    {
+        for number in 1..50 {
+            let original = udp(host(number), 5000 + u16::from(number), far(9), 53);
+            let likely = world.nat.likely_reply(&original, dnat, snat);
+            let translation = world.translate(&original, dnat, snat).unwrap();
+            assert_eq!(translation.reply, likely);
+            world.nat.cancel(&original, &translation);
+        }
+    }
+}
+
+#[test]
 fn dnat_conflict_gets_another_port_and_the_reply_is_restored_exactly() {
     let mut world = World::new(&[outside(1)], PER_DESTINATION);
     let collapse = Dnat::new(&(far(8)..=far(9)), None, &(far(1)..=far(1)), None).unwrap();

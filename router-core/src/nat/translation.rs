@@ -8,7 +8,7 @@ use super::hold_down::{HOLD_DOWN, Remote};
 use super::mapping::Inside;
 use super::pool::{Mapping, PoolError, PoolId, Pools, has_ports};
 use super::space::{PortSpace, Wish, tries};
-use crate::flow::{Address, FlowTable, Rank, Removed, Tick, Tuple, ticks};
+use crate::flow::{Address, FlowTable, Rank, Removed, Tick, Tuple, TupleHash, ticks};
 use crate::packet::Protocol;
 
 /// Pools, ports in use and randomness of one IP version.
@@ -35,6 +35,8 @@ pub enum Snat {
 pub struct Translation<A> {
     /// The tuple that answers will have as they come in. The first packet leaves with its inverse.
     pub reply: Tuple<A>,
+    /// Its hash in the flow table that was asked.
+    pub(crate) reply_hash: TupleHash,
     /// Whether it holds a port of a pool, which MAP-8 counts.
     pub holds_port: bool,
 }
@@ -114,8 +116,19 @@ impl<A: Address> Nat<A> {
         let sent = with_destination(original, dnat);
         let chosen = self.choose(now, flows, original, &sent, snat);
         self.count(chosen.as_ref().err());
-        let reply = sent_from(&sent, chosen?).inverse();
-        Ok(Translation { reply, holds_port: holds_port(original, &reply) })
+        let Vacant { reply, hash } = chosen?;
+        Ok(Translation { reply, reply_hash: hash, holds_port: holds_port(original, &reply) })
+    }
+
+    /// What the reply tuple of such a flow will nearly always be, as hosts nearly always keep their ports. A guess: nothing is
+    /// looked up.
+    pub(crate) fn likely_reply(&self, original: &Tuple<A>, dnat: Option<&Dnat<A>>, snat: Snat) -> Tuple<A> {
+        let address = match snat {
+            Snat::Off => None,
+            Snat::Pool(id) => self.pools.pool(id).and_then(|pool| self.pools.address_for(pool, original.src)),
+        };
+        let sent = with_destination(original, dnat);
+        Tuple { src: address.unwrap_or(sent.src), ..sent }.inverse()
     }
 
     /// Gives back what a removed flow held. Its port is held for a while (MAP-6).
@@ -149,6 +162,13 @@ struct Outside<A> {
     port: u16,
 }
 
+/// A reply tuple that no flow is known by.
+#[derive(Clone, Copy, Debug)]
+struct Vacant<A> {
+    reply: Tuple<A>,
+    hash: TupleHash,
+}
+
 impl<A: Address> Nat<A> {
     fn choose(
         &mut self,
@@ -157,7 +177,7 @@ impl<A: Address> Nat<A> {
         original: &Tuple<A>,
         sent: &Tuple<A>,
         snat: Snat,
-    ) -> Result<Outside<A>, NatError> {
+    ) -> Result<Vacant<A>, NatError> {
         let (address, mapping) = match snat {
             Snat::Off => return self.keep_source(flows, sent),
             Snat::Pool(id) => {
@@ -175,14 +195,14 @@ impl<A: Address> Nat<A> {
     }
 
     /// The host's own address, and its own port if answers then belong to this flow only.
-    fn keep_source(&mut self, flows: &FlowTable<A>, sent: &Tuple<A>) -> Result<Outside<A>, NatError> {
+    fn keep_source(&mut self, flows: &FlowTable<A>, sent: &Tuple<A>) -> Result<Vacant<A>, NatError> {
         if !has_ports(sent.protocol) {
             return keep_apart_by_address(flows, sent, sent.src);
         }
         let others = tries(sent.protocol, sent.src_port, &mut self.random);
         let mut outside =
             core::iter::once(sent.src_port).chain(others).map(|port| Outside { address: sent.src, port });
-        outside.find(|outside| !is_taken(flows, sent, *outside)).ok_or(NatError::TupleTaken)
+        outside.find_map(|outside| vacant(flows, sent, outside)).ok_or(NatError::TupleTaken)
     }
 
     fn take_port(
@@ -192,31 +212,33 @@ impl<A: Address> Nat<A> {
         sent: &Tuple<A>,
         address: A,
         mapping: Mapping,
-    ) -> Result<Outside<A>, NatError> {
-        let is_taken = |port| is_taken(flows, sent, Outside { address, port });
+    ) -> Result<Vacant<A>, NatError> {
+        let vacant = |port| vacant(flows, sent, Outside { address, port });
         let (inside, remote) = (inside_end(sent), remote_end(sent));
         let wish = Wish { protocol: sent.protocol, source_port: sent.src_port, remote };
         let external = self.pools.external(address);
         let space = external.space(sent.protocol).ok_or(NatError::PortsExhausted)?;
-        let port = match mapping {
+        let taken = match mapping {
             Mapping::PerDestination => space
-                .take(now, &wish, &mut self.random, is_taken)
-                .or_else(|| space.share(&wish, &mut self.random, is_taken)),
+                .take(now, &wish, &mut self.random, vacant)
+                .or_else(|| space.share(&wish, &mut self.random, vacant)),
             Mapping::EndpointIndependent => match space.mappings.port_of(inside) {
-                Some(port) if !is_taken(port) => {
-                    space.mappings.join(inside);
-                    Some(port)
-                }
-                // Two destinations became one by translation: this flow gets a port of its own.
-                Some(_) => space.take(now, &wish, &mut self.random, is_taken),
+                Some(port) => match vacant(port) {
+                    Some(vacant) => {
+                        space.mappings.join(inside);
+                        Some((port, vacant))
+                    }
+                    // Two destinations became one by translation: this flow gets a port of its own.
+                    None => space.take(now, &wish, &mut self.random, vacant),
+                },
                 None => space
-                    .take(now, &wish, &mut self.random, is_taken)
-                    .inspect(|port| space.mappings.add(inside, *port)),
+                    .take(now, &wish, &mut self.random, vacant)
+                    .inspect(|(port, _)| space.mappings.add(inside, *port)),
             },
         };
-        let port = port.ok_or(NatError::PortsExhausted)?;
+        let (_, vacant) = taken.ok_or(NatError::PortsExhausted)?;
         external.add_flow();
-        Ok(Outside { address, port })
+        Ok(vacant)
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -260,24 +282,21 @@ fn keep_apart_by_address<A: Address>(
     flows: &FlowTable<A>,
     sent: &Tuple<A>,
     address: A,
-) -> Result<Outside<A>, NatError> {
-    let outside = Outside { address, port: sent.src_port };
-    if is_taken(flows, sent, outside) { Err(NatError::PairTaken) } else { Ok(outside) }
+) -> Result<Vacant<A>, NatError> {
+    vacant(flows, sent, Outside { address, port: sent.src_port }).ok_or(NatError::PairTaken)
 }
 
-/// Whether answers to a flow that leaves from there would belong to another flow.
-fn is_taken<A: Address>(flows: &FlowTable<A>, sent: &Tuple<A>, outside: Outside<A>) -> bool {
-    flows.lookup(&sent_from(sent, outside).inverse()).is_some()
+/// The tuple of answers to a flow that leaves from there, unless they would belong to another flow.
+fn vacant<A: Address>(flows: &FlowTable<A>, sent: &Tuple<A>, outside: Outside<A>) -> Option<Vacant<A>> {
+    let reply = Tuple { src: outside.address, src_port: outside.port, ..*sent }.inverse();
+    let hash = flows.hash(&reply);
+    flows.lookup_hashed(hash, &reply).is_none().then_some(Vacant { reply, hash })
 }
 
 fn with_destination<A: Address>(original: &Tuple<A>, dnat: Option<&Dnat<A>>) -> Tuple<A> {
     let Some(dnat) = dnat else { return *original };
     let (dst, dst_port) = dnat.apply(original.protocol, original.dst, original.dst_port);
     Tuple { dst, dst_port, ..*original }
-}
-
-fn sent_from<A: Address>(sent: &Tuple<A>, outside: Outside<A>) -> Tuple<A> {
-    Tuple { src: outside.address, src_port: outside.port, ..*sent }
 }
 
 fn inside_end<A: Address>(sent: &Tuple<A>) -> Inside<A> {

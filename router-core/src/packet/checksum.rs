@@ -5,6 +5,7 @@ use super::address::{Addresses, Protocol};
 
 /// A one's complement sum of big-endian 16-bit words, not folded yet.
 ///
+/// Words are added in the processor's byte order, and the folded sum is brought into the packet's: RFC 1071 section 2 (B).
 /// Holds 2^32 words before it could overflow, which is more than any packet has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum(u64);
@@ -16,13 +17,13 @@ impl Sum {
     pub fn bytes(mut self, bytes: &[u8]) -> Sum {
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
-            self.0 += u64::from(u32::from_be_bytes(*word));
+            self.0 += u64::from(u32::from_ne_bytes(*word));
         }
         self.0 += match *rest {
             [] => 0,
-            [a] => u64::from(u32::from_be_bytes([a, 0, 0, 0])),
-            [a, b] => u64::from(u32::from_be_bytes([a, b, 0, 0])),
-            [a, b, c] => u64::from(u32::from_be_bytes([a, b, c, 0])),
+            [a] => u64::from(u32::from_ne_bytes([a, 0, 0, 0])),
+            [a, b] => u64::from(u32::from_ne_bytes([a, b, 0, 0])),
+            [a, b, c] => u64::from(u32::from_ne_bytes([a, b, c, 0])),
             _ => unreachable!("fewer bytes are left than a word has"),
         };
         self
@@ -31,7 +32,7 @@ impl Sum {
     /// Adds one number of up to 32 bits, such as a length or protocol of a pseudo-header.
     #[must_use]
     pub fn number(mut self, number: u32) -> Sum {
-        self.0 += u64::from(number);
+        self.0 += u64::from(number.to_be());
         self
     }
 
@@ -51,7 +52,7 @@ impl Sum {
     /// The folded sum: 0xFFFF over a message that holds its own correct checksum.
     #[inline]
     pub fn folded(self) -> u16 {
-        fold(self.0)
+        u16::from_be(fold(self.0))
     }
 
     /// The checksum to store: the complement of the folded sum.

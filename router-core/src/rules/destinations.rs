@@ -27,7 +27,8 @@ pub(crate) struct Sorted<A> {
 
 /// All but its start: what a packet is compared with when the start fits, and what is done with it then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Way<A> {
+#[repr(C)]
+pub(super) struct Way<A> {
     end: A,
     /// The highest end of this and all before: a search backwards stops where it is too low.
     end_max: A,
@@ -39,6 +40,7 @@ struct Way<A> {
 
 /// What is done with a packet that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Action<A> {
     pub(crate) dnat: Option<nat::Dnat<A>>,
     pub(crate) egress: EgressChoice,
@@ -167,11 +169,10 @@ impl<A: Selected> Sorted<A> {
         self.starts.first().map_or(0, |start| start.to_number() as u64)
     }
 
-    /// As [`touch`](Sorted::touch), what it will nearly always end with: both ends of it, which may lie in two cache lines.
+    /// What [`find`](Sorted::find) will nearly always end with; nothing of it is read.
     #[inline]
-    pub(super) fn touch_found(&self, destination: A) -> u64 {
-        let way = self.starting_up_to(destination).last();
-        way.map_or(0, |way| way.end.to_number() as u64 ^ u64::from(way.action.position))
+    pub(super) fn likely(&self, destination: A) -> Option<&Way<A>> {
+        self.starting_up_to(destination).last()
     }
 
     #[inline]
@@ -199,8 +200,19 @@ impl<A: Address> Way<A> {
         }
     }
 
+    /// Reads both ends, which may lie in two cache lines.
     #[inline]
-    fn matches(&self, destination: A, protocol: Protocol, port: u16) -> bool {
+    pub(super) fn touch(&self) -> u64 {
+        self.end.to_number() as u64 ^ u64::from(self.action.position)
+    }
+
+    #[inline]
+    pub(super) fn dnat(&self) -> Option<&nat::Dnat<A>> {
+        self.action.dnat.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, destination: A, protocol: Protocol, port: u16) -> bool {
         self.end >= destination
             && self.protocol.is_none_or(|mine| mine == protocol)
             && self.ports.contains(port)

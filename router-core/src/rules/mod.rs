@@ -21,6 +21,7 @@ use core::net::IpAddr;
 
 use wg_proto::{Instant, PeerIndex, SipHash};
 
+use destinations::Sorted;
 pub(crate) use destinations::{Action, Selected};
 pub use rule::{
     Applied, ApplyError, Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleError, RuleSnapshot,
@@ -29,8 +30,9 @@ pub use rule::{
 pub(crate) use slots::{Dead, Session};
 
 use crate::datapath::SourceChecked;
-use crate::flow::{BATCH, Direction, Phase, SessionRef, SessionUse, Standing};
-use crate::nat::Snat;
+use crate::flow::{BATCH, Direction, Phase, SessionRef, SessionUse, Standing, Tuple};
+use crate::index::touch_all;
+use crate::nat::{self, Snat};
 use crate::packet::Protocol;
 use crate::verdict::Refusal;
 use leases::Leases;
@@ -155,24 +157,33 @@ impl Rules {
     }
 
     /// Brings what [`classify`](Rules::classify) will read about a batch into the cache: sources and destinations of
-    /// packets that open a flow. Every loop's reads are independent of each other, so the processor waits for all of
-    /// them together.
-    pub(crate) fn touch_many<A: Selected + Into<IpAddr>>(&self, packets: &[(A, A)]) {
-        let (mut tags, mut slots) = ([0; BATCH], [None; BATCH]);
-        let (tags, slots) = (&mut tags[..packets.len().min(BATCH)], &mut slots[..packets.len().min(BATCH)]);
-        tags.iter_mut()
-            .zip(packets)
-            .for_each(|(tag, (source, _))| *tag = self.subjects.tag((*source).into()));
-        wait_for(tags.iter().map(|tag| self.subjects.touch(*tag)));
+    /// packets that open a flow. Then says of each that it seems to allow how it is translated.
+    pub(crate) fn touch_many<A: Selected + Into<IpAddr>>(
+        &self,
+        packets: &[Tuple<A>],
+        mut likely: impl FnMut(&Tuple<A>, Snat, Option<&nat::Dnat<A>>),
+    ) {
+        let packets = &packets[..packets.len().min(BATCH)];
+        let (mut tags, mut slots, mut found) = ([0; BATCH], [None; BATCH], [None; BATCH]);
+        let (tags, slots) = (&mut tags[..packets.len()], &mut slots[..packets.len()]);
+        tags.iter_mut().zip(packets).for_each(|(tag, packet)| *tag = self.subjects.tag(packet.src.into()));
+        touch_all(tags.iter().map(|tag| self.subjects.touch(*tag)));
         slots.iter_mut().zip(&*tags).for_each(|(slot, tag)| *slot = self.subjects.guess(*tag));
         slots.iter_mut().for_each(|slot| *slot = slot.and_then(|sender| self.subjects.first_of(sender)));
-        wait_for(slots.iter().flatten().map(|slot| self.slots.touch(*slot)));
-        let destinations = || {
-            let found = |slot: &Option<u32>| slot.and_then(|slot| self.slots.destinations::<A>(slot));
-            slots.iter().zip(packets).filter_map(move |(slot, (_, to))| Some((found(slot)?, *to)))
-        };
-        wait_for(destinations().map(|(sorted, _)| sorted.touch()));
-        wait_for(destinations().map(|(sorted, to)| sorted.touch_found(to)));
+        touch_all(slots.iter().flatten().map(|slot| self.slots.touch(*slot)));
+        let sorted = |slot: &Option<u32>| slot.and_then(|slot| self.slots.destinations::<A>(slot));
+        touch_all(slots.iter().filter_map(sorted).map(Sorted::touch));
+        for (found, (slot, packet)) in found.iter_mut().zip(slots.iter().zip(packets)) {
+            *found = sorted(slot).and_then(|sorted| sorted.likely(packet.dst));
+        }
+        touch_all(found.iter().flatten().map(|way| way.touch()));
+        for (packet, (way, slot)) in packets.iter().zip(found.iter().zip(slots)) {
+            if let (Some(way), Some(slot)) = (way, slot)
+                && way.matches(packet.dst, packet.protocol, packet.dst_port)
+            {
+                likely(packet, self.slots.snat(*slot), way.dnat());
+            }
+        }
     }
 
     /// Whether a flow's session is alive: generation and leases, compared for each packet (P2, FLT-8).
@@ -250,12 +261,6 @@ impl Rules {
         self.slots.end_flows(slot);
         self.slots.session(slot).map(|session| session.id)
     }
-}
-
-/// Has the processor read all of this, and nothing in between wait for any of it.
-#[inline(always)]
-fn wait_for(reads: impl Iterator<Item = u64>) {
-    core::hint::black_box(reads.fold(0, |all, read| all ^ read));
 }
 
 /// A session and what it has carried.

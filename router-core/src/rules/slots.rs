@@ -244,8 +244,12 @@ impl Slots {
     /// The session in an occupied slot, and whether it translates the source.
     pub(super) fn reference(&self, slot: u32) -> (SessionRef, Snat) {
         let generation = self.pulses[slot as usize].generation;
-        let snat = self.session(slot).map_or(Snat::Off, |session| session.snat);
-        (SessionRef { slot, generation }, snat)
+        (SessionRef { slot, generation }, self.snat(slot))
+    }
+
+    /// Whether the session in an occupied slot translates the source.
+    pub(super) fn snat(&self, slot: u32) -> Snat {
+        self.session(slot).map_or(Snat::Off, |session| session.snat)
     }
 
     #[inline]

@@ -1,6 +1,5 @@
 //! The slow twin of the flow table: a list that is searched from end to end. Driven by the same operations.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -8,7 +7,6 @@ use proptest::prelude::*;
 
 use super::tests::{segment, table, tcp, udp};
 use super::*;
-use crate::flow::Opening;
 use crate::flow::timeouts::idle_ticks;
 use crate::packet::TcpFlags;
 
@@ -90,7 +88,7 @@ proptest! {
                     } else if taken || flow.original == flow.reply {
                         Err(InsertError::TupleTaken)
                     } else {
-                        let phase = like.opening_phase();
+                        let phase = like.opening.phase();
                         list.push(Plain { flow, phase, last_seen: now });
                         Ok(())
                     };
@@ -137,13 +135,11 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.flows_used() as usize, list.len());
-            let tags: Vec<Tag> = universe.iter().map(|tuple| table.tag(tuple)).collect();
-            let mut guesses = vec![None; universe.len()];
-            for (tags, guesses) in tags.chunks(BATCH).zip(guesses.chunks_mut(BATCH)) {
-                table.guess_many(tags, guesses);
-            }
-            for (tuple, guess) in universe.iter().zip(guesses) {
-                let confirmed = guess.filter(|(id, direction)| table.is_of(*id, *direction, tuple));
+            let mut batch: Vec<_> = universe.iter().map(|tuple| table.seek(*tuple)).collect();
+            let guessed_all = table.guess_many(&mut batch);
+            prop_assert_eq!(guessed_all, batch.iter().all(|sought| sought.guess.is_some()));
+            for (tuple, sought) in universe.iter().zip(batch) {
+                let confirmed = sought.guess.filter(|(id, direction)| table.is_of(*id, *direction, tuple));
                 prop_assert_eq!(confirmed, table.lookup(tuple), "equal tags would be one case in 2^32");
                 let found = table.lookup(tuple).map(|(id, direction)| {
                     let flow = table.flow(id).unwrap();
@@ -155,15 +151,6 @@ proptest! {
                 });
                 prop_assert_eq!(found, expected);
             }
-        }
-    }
-}
-
-impl NewFlow<Ipv4Addr> {
-    fn opening_phase(&self) -> Phase {
-        match &self.opening {
-            Opening::Tcp(track) => Phase::Tcp(track.state()),
-            Opening::Datagram => Phase::Unreplied,
         }
     }
 }

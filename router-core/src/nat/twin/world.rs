@@ -43,7 +43,8 @@ impl World {
         let translation = self.translate(original, dnat, snat)?;
         let flow =
             NewFlow { original: *original, reply: translation.reply, meta: META, opening: Opening::Datagram };
-        self.flows.insert(self.now, &flow).expect("translation chose tuples that nobody has");
+        let hashes = [self.flows.hash(original), translation.reply_hash];
+        self.flows.insert_hashed(self.now, &flow, hashes).expect("translation chose tuples that nobody has");
         Ok(translation)
     }
 
