@@ -31,3 +31,27 @@ proptest! {
         run(Mapping::EndpointIndependent, &operations);
     }
 }
+
+/// All that the twin can tell of must happen, or it compares nothing.
+#[test]
+fn p07_p08_runs_that_fill_a_class_share_ports_and_are_refused() {
+    let fill = |far| Operation::Fill { hosts: FILL_HOSTS_MAX, far };
+    let open = |far| Operation::Open { host: 0, port: 5000, far, echo: false };
+    let operations = [
+        fill(0),
+        fill(1),
+        open(0),
+        open(1),
+        Operation::CloseMany { flows: 10 },
+        Operation::Wait { secs: 600 },
+    ];
+    let many = u32::from(FILL_HOSTS_MAX);
+
+    let shared = run(Mapping::PerDestination, &operations);
+    assert!(shared.shared > many / 2 && shared.refused > 0 && shared.kept >= 2, "{shared:?}");
+    assert_eq!((shared.closed, shared.let_go, shared.mapped), (10, 10, 0));
+
+    let mapped = run(Mapping::EndpointIndependent, &operations);
+    assert!(mapped.mapped > many / 2 && mapped.refused > 0, "{mapped:?}");
+    assert_eq!((mapped.closed, mapped.shared), (10, 0));
+}
