@@ -8,7 +8,7 @@ use super::admission::Look;
 use super::answer::{Answer, Stop, reason_of_parse};
 use super::family::{Family, egress_of, ends_of, leg_in, tuple_of};
 use super::side::{Side, leg_in_of, leg_out_of};
-use super::{Path, is_ping, source_check};
+use super::{Path, is_ping, source_check, turns};
 use crate::flow::{Direction, FlowId, Leg, Tuple};
 use crate::nat::Snat;
 use crate::packet::build::Notice;
@@ -223,6 +223,9 @@ impl<A: Family> Look<'_, A> {
         }
         self.shared.rules.check(self.now, meta.session).map_err(FlowStop::Dead)?;
         self.check_hop(packet, leg_out_of(&meta, direction)).map_err(FlowStop::Stop)?;
+        if turns(&packet.transport(), direction) {
+            return Err(FlowStop::Stop(DropReason::NoFlow.into()));
+        }
         Ok(Explanation::Flow {
             session: self.shared.rules.id_of(meta.session),
             is_reply: direction == Direction::Reply,

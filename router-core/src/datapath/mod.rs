@@ -248,6 +248,9 @@ impl<A: Family> Road<'_, A> {
             let step = self.side.flows.tcp(self.tick, hit.id, hit.direction, &segment);
             self.note(hit.meta.session, step)?;
         } else {
+            if turns(transport, hit.direction) {
+                return Err(DropReason::NoFlow.into());
+            }
             let step = self.side.flows.datagram(self.tick, hit.id, hit.direction);
             self.note(hit.meta.session, step)?;
         }
@@ -486,6 +489,14 @@ fn reason_of(invalid: InvalidTcp) -> DropReason {
         | InvalidTcp::AckTooOld => DropReason::TcpOutsideWindow,
         InvalidTcp::ResetOutsideWindow => DropReason::TcpResetOutsideWindow,
     }
+}
+
+/// Whether an echo goes through its flow the wrong way. One of identifier 0 has the same tuple as a request and as a
+/// reply, and who answers pings must not ping.
+#[inline]
+fn turns(transport: &Transport, direction: Direction) -> bool {
+    let Transport::IcmpEcho { echo, .. } = transport else { return false };
+    (*echo == Echo::Request) != (direction == Direction::Original)
 }
 
 /// Whether a packet asks for an echo.

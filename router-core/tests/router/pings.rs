@@ -36,6 +36,20 @@ fn icq_1_a_reply_opens_nothing() {
     }
 }
 
+/// Found by the fuzzer. A request's tuple is (identifier, 0) and a reply's (0, identifier): both are (0, 0) for one of 0.
+#[test]
+fn icq_1_who_answers_pings_of_identifier_zero_may_not_ping() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let alice = desk.alice_side();
+        desk.alice_sends(ping(net.alice, net.plain, 0)).forwarded_to(Egress::Tun);
+        desk.tun_brings(pong(net.plain, net.alice, 0)).forwarded_to(alice);
+        assert_eq!(desk.tun_brings(ping(net.plain, net.alice, 0)).dropped(), DropReason::NoFlow);
+        assert_eq!(desk.alice_sends(pong(net.alice, net.plain, 0)).dropped(), DropReason::NoFlow);
+        desk.alice_sends(ping(net.alice, net.plain, 0)).forwarded_to(Egress::Tun);
+    }
+}
+
 #[test]
 fn a_ping_needs_a_rule_without_protocol() {
     for net in BOTH {

@@ -127,6 +127,21 @@ fn csm1_tcp_may_have_a_checksum_of_zero() {
     assert_eq!(bytes[36..38], [0, 0]);
 }
 
+/// Found by the fuzzer. The sum of nothing but zeros is 0, and its checksum all ones; in any other message 0 means the same.
+#[test]
+fn csm1_an_echo_reply_of_zeros_keeps_a_right_checksum() {
+    for (old, new) in [(5, 0), (0, 0), (0, 5), (5, 6)] {
+        let reply = |id: u16| ends("10.0.0.1:0", &alloc::format!("10.0.0.2:{id}"));
+        let mut bytes = made::echo_reply(&reply(old), &[0; 8]);
+        // The sequence number.
+        bytes[26..28].fill(0);
+        bytes[22..24].copy_from_slice(&(!old).to_be_bytes());
+        assert!(checksums_are_right(&bytes, 1, 20), "identifier {old}");
+        PacketMut::parse(&mut bytes).unwrap().translate(&reply(new)).unwrap();
+        assert!(checksums_are_right(&bytes, 1, 20), "identifier {old} to {new}");
+    }
+}
+
 #[test]
 fn ttl1_the_hop_limit_goes_down_to_one_and_no_further() {
     for (source, destination) in [V4, V6] {

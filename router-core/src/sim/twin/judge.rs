@@ -85,8 +85,9 @@ impl Twin {
     ) -> Opinion {
         let (now, ingress) = (passage.at, passage.ingress);
         let mut ways = self.memory.ways(now, ingress, packet.protocol, &packet.ends);
-        ways.retain(|way| self.is_alive(now, way.generation));
-        let openings = if self.may_open(ingress, packet) {
+        let turns = ways.iter().any(|way| !packet.may_go(way));
+        ways.retain(|way| self.is_alive(now, way.generation) && !turns);
+        let openings = if self.may_open(ingress, packet) && !turns {
             let destination = (packet.ends.addresses.destination(), packet.ends.ports.destination);
             let source = packet.ends.addresses.source();
             self.openings(device, now, ingress, source, destination, packet.protocol)
@@ -286,6 +287,13 @@ impl Twin {
 }
 
 impl Seen {
+    /// Requests go through a conversation as its first packet went, replies come back (ICQ-1). Where the identifier is 0
+    /// their ends are the same.
+    fn may_go(&self, way: &Way) -> bool {
+        let Transport::IcmpEcho { echo, .. } = self.transport else { return true };
+        way.is_original == (echo == Echo::Request)
+    }
+
     /// The TCP conversation that it opens, if it is to be judged.
     fn talk(&self) -> Option<Talk> {
         let Transport::Tcp(syn) = self.transport else { return None };
@@ -343,7 +351,8 @@ fn changed_wrongly(passage: &Passage, before: &Seen, after: &Seen) -> Option<&'s
     if new.len() != old.len() {
         return Some("length");
     }
-    if wire::checksums_are_right(old) != wire::checksums_are_right(new) {
+    let (was_right, is_right) = (wire::checksums_are_right(old), wire::checksums_are_right(new));
+    if was_right && !is_right || is_right && !was_right && !is_all_zeros(old) {
         return Some("checksum");
     }
     let is_error = matches!(before.transport, Transport::IcmpError(_));
@@ -351,6 +360,12 @@ fn changed_wrongly(passage: &Passage, before: &Seen, after: &Seen) -> Option<&'s
         return Some("payload");
     }
     None
+}
+
+/// An ICMP message of nothing but zeros is not right, although its checksum is, modulo 0xFFFF: what is written in it next
+/// makes it right.
+fn is_all_zeros(packet: &[u8]) -> bool {
+    packet[wire::header_len(packet)..].iter().all(|byte| *byte == 0)
 }
 
 fn see(packet: &[u8]) -> Option<Seen> {
