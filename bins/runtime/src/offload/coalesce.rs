@@ -67,17 +67,23 @@ impl Coalescer {
 
     /// Takes one packet. What has to leave before it, or because of it, is written at once.
     pub fn push(&mut self, storage: &mut [u8], packet: Range<usize>, sink: &mut impl PacketSink) {
-        let Some(piece) = Piece::parse(&storage[packet.clone()]).filter(|piece| self.may_merge(piece)) else {
+        let Some(piece) = Piece::parse(&storage[packet.clone()]) else {
             return self.write_alone(storage, packet, sink);
         };
+        let protocol = piece.layout().protocol;
         let open = self.runs.iter().position(|run| same_flow(storage, run, &piece));
         if let Some(position) = open {
-            if self.join(storage, position, &packet) {
+            if self.may_merge(protocol) && self.join(storage, position, &packet) {
                 return;
             }
             self.write_run(storage, position, sink);
         }
-        self.open(storage, packet, sink);
+        // Asked now: the run that was just written may have been refused.
+        if self.may_merge(protocol) {
+            self.open(storage, packet, sink);
+        } else {
+            self.write_alone(storage, packet, sink);
+        }
     }
 
     /// Writes all open runs. Called once per batch, before the storage is reused.
@@ -92,8 +98,8 @@ impl Coalescer {
         std::mem::take(&mut self.counts)
     }
 
-    fn may_merge(&self, piece: &Piece<'_>) -> bool {
-        if piece.layout().protocol == TCP { self.offloads.tcp } else { self.offloads.udp }
+    fn may_merge(&self, protocol: u8) -> bool {
+        if protocol == TCP { self.offloads.tcp } else { self.offloads.udp }
     }
 
     /// Appends the packet to an open run if it continues it.
@@ -147,6 +153,9 @@ impl Coalescer {
         let Some(layout) = Piece::parse(&storage[run.packets[0].clone()]).map(|piece| piece.layout()) else {
             return;
         };
+        if !self.may_merge(layout.protocol) {
+            return self.write_each(storage, run, sink);
+        }
         let original = Headers::save(storage, &run.packets[0], &layout);
         let virtio = merge_headers(storage, run, &layout);
         match write_parts(storage, run, &layout, virtio, sink) {
@@ -157,10 +166,14 @@ impl Coalescer {
             Err(error) => {
                 original.restore(storage, &run.packets[0]);
                 self.learn(&layout, &error);
-                for packet in &run.packets {
-                    self.write_alone(storage, packet.clone(), sink);
-                }
+                self.write_each(storage, run, sink);
             }
+        }
+    }
+
+    fn write_each(&mut self, storage: &[u8], run: &MergeRun, sink: &mut impl PacketSink) {
+        for packet in &run.packets {
+            self.write_alone(storage, packet.clone(), sink);
         }
     }
 

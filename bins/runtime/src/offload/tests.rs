@@ -355,6 +355,28 @@ fn a_tun_that_refuses_super_packets_gets_the_packets_one_by_one() {
     assert_eq!(tun.packets(), packets);
 }
 
+/// Found by the fuzzer: runs that were open when the TUN refused the first one were overtaken by what came later.
+#[test]
+fn packets_of_a_flow_keep_their_order_when_a_tun_refuses_super_packets() {
+    let other = Segment { port: 2000, ..SEGMENT };
+    let ended = Segment { flags: ACK | FIN, ..nth(&SEGMENT, 2) };
+    let longer = Segment { payload: 200, ..nth(&SEGMENT, 2) };
+    for last in [ended, longer] {
+        let mut packets = [run(&other, 2), run(&SEGMENT, 2), vec![tcp(&last), tcp(&last)]].concat();
+        packets.extend([tcp(&nth(&SEGMENT, 3)), tcp(&nth(&other, 2))]);
+        let mut tun = Tun { refuse_gso: true, ..Tun::default() };
+        coalesce_into(&mut tun, ALL, &packets);
+        let written = tun.packets();
+        assert_eq!(written.len(), packets.len());
+        for port in [SEGMENT.port, other.port] {
+            let of_flow = |packets: &[Vec<u8>]| -> Vec<Vec<u8>> {
+                packets.iter().filter(|packet| packet[20..22] == port.to_be_bytes()).cloned().collect()
+            };
+            assert_eq!(of_flow(&written), of_flow(&packets), "{last:?}");
+        }
+    }
+}
+
 #[test]
 fn without_offloads_nothing_is_merged() {
     let packets = run(&SEGMENT, 4);
