@@ -12,7 +12,52 @@ use sluice_runtime::host::config::Problems;
 use sluice_runtime::host::moment::Moment;
 use wg_proto::{Instant, UnixTime};
 
-use crate::Input;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "config_file",
+    run: config_file,
+    outcomes: &[
+        "ConnectorVersion",
+        "Duplicate",
+        "Missing",
+        "NoDestination",
+        "NoEgressAddress",
+        "NoEndpoint",
+        "NoOverlayAddress",
+        "NoSourceAddress",
+        "NoTun",
+        "NoWayOut",
+        "NotAFile",
+        "NotAKey",
+        "NotAMoment",
+        "NotAName",
+        "NotAPrefix",
+        "NotAWord",
+        "NotAnAddress",
+        "NotAnEndpoint",
+        "NotAnInterface",
+        "NothingToProxy",
+        "OutOfRange",
+        "OutsidePool",
+        "Overlap",
+        "OwnAddress",
+        "RoutedBack",
+        "Shape",
+        "Syntax",
+        "UnknownClient",
+        "UnknownConnector",
+        "UnknownKey",
+        "UnknownTable",
+        "UnknownTarget",
+        "Unreadable",
+        "UnusedEndpoint",
+        "VersionMismatch",
+        "WrongKind",
+        "connector taken",
+        "router taken",
+    ],
+};
 
 const MOMENT: Moment = Moment { boot: Instant::from_nanos(1), unix: UnixTime::new(1_800_000_000, 0) };
 const ROUTER: &str = include_str!("../../docs/examples/router.toml");
@@ -20,26 +65,30 @@ const BEHIND_GATEWAY: &str = include_str!("../../docs/examples/router-behind-gat
 const CONNECTOR: &str = include_str!("../../docs/examples/connector.toml");
 
 /// The first byte chooses the program and what to begin with: nothing, so that the rest is the text, or an example,
-/// that the rest changes: each two bytes drop a line, repeat it, move it or give it another value.
-pub fn config_file(data: &[u8]) {
+/// that the rest changes: each two bytes drop a line, repeat it, move it, give it another value or add one.
+fn config_file(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     match input.u8() % 5 {
-        0 => check::<sluice_router::Checked>(&text(input)),
-        1 => check::<sluice_connector::Checked>(&text(input)),
-        2 => check::<sluice_router::Checked>(&changed(ROUTER, input)),
-        3 => check::<sluice_router::Checked>(&changed(BEHIND_GATEWAY, input)),
-        _ => check::<sluice_connector::Checked>(&changed(CONNECTOR, input)),
+        0 => check::<sluice_router::Checked>(&text(input), tally),
+        1 => check::<sluice_connector::Checked>(&text(input), tally),
+        2 => check::<sluice_router::Checked>(&changed(ROUTER, input), tally),
+        3 => check::<sluice_router::Checked>(&changed(BEHIND_GATEWAY, input), tally),
+        _ => check::<sluice_connector::Checked>(&changed(CONNECTOR, input), tally),
     }
 }
 
 /// A program's configuration.
 trait Config: Sized {
+    const PROGRAM: &str;
+
     fn parse(path: &Path, text: &str) -> Result<Self, Problems>;
     fn summary(&self) -> String;
     fn node(&self) -> Result<Node, String>;
 }
 
 impl Config for sluice_router::Checked {
+    const PROGRAM: &str = "router";
+
     fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
         sluice_router::Checked::parse(path, text)
     }
@@ -54,6 +103,8 @@ impl Config for sluice_router::Checked {
 }
 
 impl Config for sluice_connector::Checked {
+    const PROGRAM: &str = "connector";
+
     fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
         sluice_connector::Checked::parse(path, text)
     }
@@ -67,11 +118,11 @@ impl Config for sluice_connector::Checked {
     }
 }
 
-fn check<C: Config>(text: &str) {
+fn check<C: Config>(text: &str, tally: &mut Tally) {
     let path = DIRECTORY.join("sluice.toml");
     let config = match C::parse(&path, text) {
         Ok(config) => config,
-        Err(problems) => return check_problems(&problems, text),
+        Err(problems) => return check_problems(&problems, text, tally),
     };
     let table: toml::Table = text.parse().expect("what was taken is TOML");
     let written = toml::to_string(&table).expect("a table can be written");
@@ -80,12 +131,14 @@ fn check<C: Config>(text: &str) {
     if let Err(fault) = config.node() {
         panic!("a node refuses what the configuration allows: {fault}\n{text}");
     }
+    tally.count(&format!("{} taken", C::PROGRAM));
 }
 
 /// Every fault says where, what, and what to do.
-fn check_problems(problems: &Problems, text: &str) {
+fn check_problems(problems: &Problems, text: &str, tally: &mut Tally) {
     assert!(!problems.is_empty(), "a refusal has a reason");
     for (place, fault) in problems.iter() {
+        tally.variant(fault);
         for said in [place.to_string(), fault.to_string(), fault.remedy()] {
             assert!(!said.trim().is_empty(), "{place:?}: {fault:?}\n{text}");
         }
@@ -96,6 +149,46 @@ fn check_problems(problems: &Problems, text: &str) {
 fn text(mut input: Input<'_>) -> String {
     String::from_utf8_lossy(input.rest()).into_owned()
 }
+
+/// Every key there is.
+const KEYS: [&str; 36] = [
+    "name",
+    "private_key_file",
+    "listen_port",
+    "addresses",
+    "mtu",
+    "workers",
+    "admin_socket",
+    "client_ip_pool",
+    "deny_signal",
+    "egress_addresses",
+    "proxy_neighbours_on",
+    "accept_clients",
+    "routes",
+    "snat",
+    "public_key",
+    "preshared_key_file",
+    "dial",
+    "endpoint",
+    "persistent_keepalive",
+    "networks",
+    "src_nat",
+    "dst",
+    "selector",
+    "nat",
+    "ip",
+    "proto",
+    "port",
+    "addr",
+    "connector",
+    "start",
+    "end",
+    "client_ip",
+    "target",
+    "expires",
+    "virtual_port",
+    "device",
+];
 
 /// Values of every kind, right in some place and wrong in others.
 const VALUES: [&str; 40] = [
@@ -150,7 +243,11 @@ fn changed(example: &str, mut input: Input<'_>) -> String {
             0..32 => drop(lines.remove(at)),
             32..64 => lines.insert(at, lines[at].clone()),
             64..96 => lines.swap(at, usize::from(how) % count.min(32)),
-            96..112 => lines.insert(at, String::from_utf8_lossy(input.take(24)).into_owned()),
+            96..104 => lines.insert(at, String::from_utf8_lossy(input.take(24)).into_owned()),
+            104..112 => {
+                let [key, value] = input.array().map(usize::from);
+                lines.insert(at, format!("{} = {}", KEYS[key % KEYS.len()], VALUES[value % VALUES.len()]));
+            }
             112.. => set(&mut lines[at], VALUES[usize::from(how - 112) % VALUES.len()]),
         }
     }

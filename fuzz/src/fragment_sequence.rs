@@ -9,7 +9,25 @@ use router_core::packet::checksum::Sum;
 use router_core::packet::{PacketMut, Piece};
 use wg_proto::Instant;
 
-use crate::Input;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "fragment_sequence",
+    run: fragment_sequence,
+    outcomes: &[
+        "Duplicate",
+        "Overlap",
+        "ParkingFull",
+        "Poisoned",
+        "TooManyDatagrams",
+        "complete",
+        "expired",
+        "first passes",
+        "later follows",
+        "parked",
+        "released",
+    ],
+};
 
 const LIMITS: FragmentLimits = FragmentLimits {
     datagrams_max: 6,
@@ -20,13 +38,14 @@ const LIMITS: FragmentLimits = FragmentLimits {
 };
 
 /// Each five bytes are one step: what, whose, which datagram, where, how long.
-pub fn fragment_sequence(data: &[u8]) {
+fn fragment_sequence(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let mut run = Run {
         fragments: Fragments::new(LIMITS),
         now: Instant::from_nanos(0),
         verdict: 0,
         receivers: HashMap::new(),
+        tally,
     };
     while !input.is_empty() {
         let [what, subject, id, words, len] = input.array();
@@ -34,12 +53,13 @@ pub fn fragment_sequence(data: &[u8]) {
     }
 }
 
-struct Run {
+struct Run<'a> {
     fragments: Fragments<u8, u64>,
     now: Instant,
     /// Counts first pieces; each one's verdict is its number.
     verdict: u64,
     receivers: HashMap<(u8, u8), Receiver>,
+    tally: &'a mut Tally,
 }
 
 /// What the receiver has of one datagram.
@@ -50,7 +70,7 @@ struct Receiver {
     end: Option<u16>,
 }
 
-impl Run {
+impl Run<'_> {
     fn step(&mut self, what: u8, subject: u8, id: u8, words: u8, len: u8) {
         match what % 16 {
             0 => self.advance(Duration::from_secs(u64::from(len))),
@@ -68,7 +88,9 @@ impl Run {
 
     fn advance(&mut self, time: Duration) {
         self.now = self.now.saturating_add(time);
+        let before = self.fragments.datagrams_used();
         self.fragments.handle_timeout(self.now);
+        self.tally.add("expired", (before - self.fragments.datagrams_used()) as u64);
         assert!(self.fragments.poll_timeout().is_none_or(|deadline| deadline > self.now));
     }
 
@@ -79,14 +101,19 @@ impl Run {
 
     fn offer(&mut self, subject: u8, id: u8, offset: u16, len: usize, more: bool) {
         let (piece, bytes) = piece(subject, id, offset, len, more || offset == 0);
-        let passes = if piece.is_first() {
+        let followed = if piece.is_first() {
             self.verdict += 1;
-            self.fragments.first(self.now, subject, piece, self.verdict).is_ok()
+            self.fragments.first(self.now, subject, piece, self.verdict).map(|()| Later::Follow(self.verdict))
         } else {
-            self.fragments.later(self.now, subject, piece, &bytes).is_ok_and(|later| later != Later::Parked)
+            self.fragments.later(self.now, subject, piece, &bytes)
         };
-        if passes {
-            self.pass(subject, id, piece);
+        match followed {
+            Ok(Later::Parked) => self.tally.count("parked"),
+            Ok(Later::Follow(_)) => {
+                self.tally.count(if piece.is_first() { "first passes" } else { "later follows" });
+                self.pass(subject, id, piece);
+            }
+            Err(refused) => self.tally.variant(&refused),
         }
     }
 
@@ -96,6 +123,7 @@ impl Run {
             let mut bytes = released.packet.into_vec();
             let (subject, id) = (bytes[15], bytes[5]);
             let piece = PacketMut::parse(&mut bytes).expect("parked as received").piece().expect("a piece");
+            self.tally.count("released");
             self.pass(subject, id, piece);
         }
     }
@@ -112,6 +140,7 @@ impl Run {
         });
         receiver.take(piece);
         if receiver.end == Some(receiver.bytes) {
+            self.tally.count("complete");
             self.receivers.remove(&key);
         }
     }

@@ -6,11 +6,39 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use wg_proto::{
-    Decapsulated, Encapsulated, Handled, Instant, MessageKind, QueueLoad, SessionIndex, classify,
+    DecapsulateError, Decapsulated, Encapsulated, Handled, Instant, MessageKind, QueueLoad, SessionIndex,
+    classify,
 };
 
-use crate::Input;
-use crate::pair::{FULL, Pair, looked_at, sign, wall};
+use crate::pair::{FULL, Pair, looked_at, outcome, sign, wall};
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "handshake_pair",
+    run: handshake_pair,
+    outcomes: &[
+        "Control CookieReply",
+        "Control CookieSent",
+        "Control Flood",
+        "Control Initiation",
+        "Control Mac1",
+        "Control Malformed ReservedBytes",
+        "Control Malformed UnknownType",
+        "Control Malformed WrongLength",
+        "Control NotAuthentic",
+        "Control RateLimited",
+        "Control Replayed",
+        "Control Response",
+        "Control Unexpected",
+        "Gone Expired",
+        "Keepalive",
+        "Open NotAuthentic",
+        "Packet",
+        "Replayed",
+        "UnknownSession",
+        "together again",
+    ],
+};
 
 const STEPS_MAX: usize = 128;
 /// Datagrams under way; the oldest are lost.
@@ -22,9 +50,9 @@ const WAITS_MILLIS: [u64; 12] =
 const RECOVERY_SECS: u64 = 120;
 
 /// Each four bytes are one step: what, which datagram, where and how it is changed.
-pub fn handshake_pair(data: &[u8]) {
+fn handshake_pair(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
-    let mut net = Net::new();
+    let mut net = Net::new(tally);
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
             break;
@@ -35,7 +63,8 @@ pub fn handshake_pair(data: &[u8]) {
     net.recover();
 }
 
-struct Net {
+struct Net<'a> {
+    tally: &'a mut Tally,
     pair: Pair,
     flying: Vec<Flying>,
     /// Every receiver index and counter that a side put on the wire.
@@ -51,9 +80,10 @@ struct Flying {
     to_left: bool,
 }
 
-impl Net {
-    fn new() -> Net {
-        Net { pair: Pair::new(), flying: Vec::new(), nonces: HashSet::new(), sent: HashMap::new(), number: 0 }
+impl Net<'_> {
+    fn new(tally: &mut Tally) -> Net<'_> {
+        let (pair, flying, nonces) = (Pair::new(), Vec::new(), HashSet::new());
+        Net { tally, pair, flying, nonces, sent: HashMap::new(), number: 0 }
     }
 
     fn step(&mut self, what: u8, which: usize, at: usize, change: u8) {
@@ -121,24 +151,25 @@ impl Net {
         let (side, src) = self.pair.side(flying.to_left);
         let state = side.state(now);
         let taken = if matches!(classify(&bytes), Ok(MessageKind::Transport { .. })) {
-            side.takes(now, src, &mut bytes)
+            side.device.decapsulate(now, wall(now), src, &mut bytes)
         } else {
             let handled = side.device.handle_control(now, wall(now), src, &mut bytes, load);
-            handled.ok().map(Decapsulated::Control)
+            handled.map(Decapsulated::Control).map_err(DecapsulateError::Control)
         };
+        outcome(self.tally, &taken);
         match &taken {
-            None => {
+            Err(_) => {
                 assert_eq!(state, side.state(now), "what is refused changes nothing");
                 assert!(side.is_silent(now), "what is refused is not answered");
             }
-            Some(Decapsulated::Control(Handled::CookieSent)) => {
+            Ok(Decapsulated::Control(Handled::CookieSent)) => {
                 assert_eq!(state, side.state(now), "who is asked for a cookie changes nothing");
             }
-            Some(Decapsulated::Packet { range, .. }) => self.arrive(flying.to_left, &bytes[range.clone()]),
-            Some(Decapsulated::Keepalive { .. } | Decapsulated::Control(_)) => {}
+            Ok(Decapsulated::Packet { range, .. }) => self.arrive(flying.to_left, &bytes[range.clone()]),
+            Ok(Decapsulated::Keepalive { .. } | Decapsulated::Control(_)) => {}
         }
         self.drain(flying.to_left);
-        taken.is_some_and(|taken| taken != Decapsulated::Control(Handled::CookieSent))
+        taken.is_ok_and(|taken| taken != Decapsulated::Control(Handled::CookieSent))
     }
 
     fn arrive(&mut self, at_left: bool, packet: &[u8]) {
@@ -207,7 +238,7 @@ impl Net {
                 self.deliver(&flying, QueueLoad::IDLE);
             }
             if numbers.iter().all(|sent| self.sent[sent]) {
-                return;
+                return self.tally.count("together again");
             }
             self.wait(1_000);
         }

@@ -4,12 +4,36 @@
 use router_core::packet::checksum::Sum;
 use router_core::packet::{Ends, PacketMut, Ports, Protocol, Version};
 
-use crate::Input;
 use crate::ip_packet::addresses;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "icmp_quote",
+    run: icmp_quote,
+    outcomes: &[
+        "Checksum",
+        "Fragmented",
+        "IcmpEcho Request",
+        "IcmpOther",
+        "LengthBeyondMessage",
+        "Malformed HeaderChecksum",
+        "Malformed HeaderLength",
+        "Malformed HopByHopMisplaced",
+        "Malformed TooManyHeaders",
+        "Malformed TooShort",
+        "NotAnError",
+        "Other",
+        "OtherVersion",
+        "QuotesError",
+        "QuotesLaterPiece",
+        "Tcp",
+        "Udp",
+    ],
+};
 
 /// Version, type, code and the four bytes behind the checksum; six bytes of addresses and four of ports for the
 /// translation; then the quote.
-pub fn icmp_quote(data: &[u8]) {
+fn icmp_quote(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let version = if input.u8() & 1 == 0 { Version::V4 } else { Version::V6 };
     let (kind, code, word) = (input.u8(), input.u8(), input.array::<4>());
@@ -19,20 +43,24 @@ pub fn icmp_quote(data: &[u8]) {
         ports: Ports { source: ports[0], destination: ports[1] },
     };
     let mut bytes = error(version, [kind, code], word, input.rest());
-    translate(&mut bytes, &to);
+    translate(&mut bytes, &to, tally);
     // Once more as it is, for errors whose bytes are packets by themselves.
     let mut raw = data.to_vec();
-    translate(&mut raw, &to);
+    translate(&mut raw, &to, tally);
 }
 
-fn translate(bytes: &mut [u8], to: &Ends) {
+fn translate(bytes: &mut [u8], to: &Ends, tally: &mut Tally) {
     let before = bytes.to_vec();
     let Ok(mut packet) = PacketMut::parse(bytes) else { return };
     if packet.version() != to.addresses.version() {
         return;
     }
-    let Ok(mut quote) = packet.quote() else { return };
+    let mut quote = match packet.quote() {
+        Ok(quote) => quote,
+        Err(why) => return tally.variant(&why),
+    };
     let (transport, protocol, quoted) = (quote.transport(), quote.protocol(), quote.packet_len());
+    tally.variant(&transport);
     let back = to.addresses.reversed();
     quote.translate(to, back).expect("all addresses are of one version");
     let told = quote.ends();

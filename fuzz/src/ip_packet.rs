@@ -4,28 +4,76 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use router_core::packet::build::{self, Notice, Unreachable};
-use router_core::packet::split::Split;
+use router_core::packet::split::{Split, SplitError};
 use router_core::packet::{Addresses, Ends, PacketMut, Ports, Transport, Version};
 
-use crate::Input;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "ip_packet",
+    run: ip_packet,
+    outcomes: &[
+        "FragmentBeyondLimit",
+        "FragmentLength",
+        "HeaderChecksum",
+        "HeaderLength",
+        "HopByHopMisplaced",
+        "IcmpEcho",
+        "IcmpError ParameterProblem",
+        "IcmpError Redirect",
+        "IcmpError SourceQuench",
+        "IcmpError TimeExceeded",
+        "IcmpError TooBig",
+        "IcmpError Unassigned",
+        "IcmpError Unreachable",
+        "IcmpOther",
+        "LaterPiece",
+        "MalformedOption",
+        "OffsetInsideHeader Datagram",
+        "Other",
+        "RoutingHeader",
+        "SecondFragmentHeader",
+        "SourceRoute",
+        "Tcp TcpSegment",
+        "TinyFirstFragment Datagram",
+        "TooManyHeaders",
+        "TooShort",
+        "Udp",
+        "UdpChecksumMissing",
+        "UdpLength",
+        "UnknownVersion",
+        "answered with a reset",
+        "answered with an echo",
+        "answered with an error",
+        "not split: MTU too small",
+        "not split: don't fragment",
+        "not split: not IPv4",
+        "small enough",
+        "split",
+    ],
+};
 
 /// The first twelve bytes choose a translation, the rest is the packet.
-pub fn ip_packet(data: &[u8]) {
+fn ip_packet(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let (choice, ports, mtu_bytes) = (input.array::<6>(), [input.u16(), input.u16()], input.u16());
     let mut bytes = input.rest().to_vec();
     let received = bytes.len();
-    let Ok(packet) = PacketMut::parse(&mut bytes) else { return };
+    let packet = match PacketMut::parse(&mut bytes) {
+        Ok(packet) => packet,
+        Err(why) => return tally.variant(&why),
+    };
+    tally.variant(&packet.transport());
     let (len, version) = (packet.total_len(), packet.version());
     assert!(len <= received && packet.headers_len() <= len, "lengths are exact");
     let ends = Ends {
         addresses: addresses(version, choice),
         ports: Ports { source: ports[0], destination: ports[1] },
     };
-    answer(&packet);
+    answer(&packet, tally);
     rewrite(packet, &ends, mtu_bytes);
     assert_eq!(bytes.len(), received);
-    split(&bytes[..len], version, mtu_bytes);
+    split(&bytes[..len], version, mtu_bytes, tally);
 }
 
 /// Addresses of the packet's version from a few bytes.
@@ -61,7 +109,7 @@ fn rewrite(mut packet: PacketMut<'_>, to: &Ends, mtu_bytes: u16) {
 }
 
 /// Whatever may be answered is answered with packets.
-fn answer(packet: &PacketMut<'_>) {
+fn answer(packet: &PacketMut<'_>, tally: &mut Tally) {
     let mut out = [0; build::BUILT_BYTES_MAX];
     let from = match packet.version() {
         Version::V4 => IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254)),
@@ -76,16 +124,19 @@ fn answer(packet: &PacketMut<'_>) {
         assert_eq!(built.is_ok(), build::may_answer(packet));
         if let Ok(len) = built {
             check_error(packet, &mut out[..len]);
+            tally.count("answered with an error");
         }
     }
     if let Ok(len) = build::reset_answering(packet, &mut out) {
         let reset = PacketMut::parse(&mut out[..len]).expect("a reset is a packet");
         assert_eq!(reset.ends(), packet.ends().reversed());
+        tally.count("answered with a reset");
     }
     let mut out = vec![0; packet.total_len() + 40];
     if let Ok(len) = build::echo_reply(packet, &mut out) {
         let reply = PacketMut::parse(&mut out[..len]).expect("a reply is a packet");
         assert_eq!(reply.ends(), packet.ends().reversed());
+        tally.count("answered with an echo");
     }
 }
 
@@ -98,17 +149,30 @@ fn check_error(about: &PacketMut<'_>, error: &mut [u8]) {
 }
 
 /// Pieces are packets that fit, and hold all of the payload.
-fn split(packet: &[u8], version: Version, mtu_bytes: u16) {
-    let Ok(mut split) = Split::new(packet, mtu_bytes) else { return };
+fn split(packet: &[u8], version: Version, mtu_bytes: u16, tally: &mut Tally) {
+    let mut split = match Split::new(packet, mtu_bytes) {
+        Ok(split) => split,
+        Err(why) => return tally.count(&format!("not split: {}", reason(&why))),
+    };
     assert_eq!(version, Version::V4);
     let mut out = vec![0; packet.len().max(usize::from(mtu_bytes))];
-    let mut payload = 0;
+    let (mut payload, mut pieces) = (0, 0);
     while let Some(len) = split.next_into(&mut out) {
         assert!(len <= usize::from(mtu_bytes));
         assert_eq!(offset(&out), offset(packet) + payload, "in order, without gap or overlap");
         payload += len - usize::from(out[0] & 15) * 4;
+        pieces += 1;
     }
+    tally.count(if pieces > 1 { "split" } else { "small enough" });
     assert_eq!(payload, packet.len() - usize::from(packet[0] & 15) * 4);
+}
+
+fn reason(why: &SplitError) -> &'static str {
+    match why {
+        SplitError::Parse(_) => "not IPv4",
+        SplitError::DontFragment => "don't fragment",
+        SplitError::MtuTooSmall { .. } => "MTU too small",
+    }
 }
 
 /// Where a piece starts in its datagram, in bytes.

@@ -4,20 +4,45 @@
 use router_core::nat::Mapping;
 use router_core::nat::twin::{FILL_HOSTS_MAX, OPERATIONS_MAX, Operation, run};
 
-use crate::Input;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "nat_operations",
+    run: nat_operations,
+    outcomes: &[
+        "closed",
+        "opened",
+        "opened by a mapping",
+        "opened with a shared port",
+        "opened with its own port",
+        "port let go",
+        "refused",
+    ],
+};
 
 /// Ports at the edges of their classes, and some that hosts share.
 const PORTS: [u16; 12] = [0, 1, 2, 3, 1000, 1022, 1023, 1024, 1025, 5000, 5001, 65535];
 
 /// The first byte chooses the mapping; each four bytes are one operation.
-pub fn nat_operations(data: &[u8]) {
+fn nat_operations(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let mapping = if input.u8() & 1 == 0 { Mapping::PerDestination } else { Mapping::EndpointIndependent };
     let mut operations = Vec::new();
     while !input.is_empty() && operations.len() < OPERATIONS_MAX {
         operations.push(operation(input.array()));
     }
-    run(mapping, &operations);
+    let reached = run(mapping, &operations);
+    for (outcome, count) in [
+        ("opened", reached.opened),
+        ("opened by a mapping", reached.mapped),
+        ("opened with its own port", reached.kept),
+        ("opened with a shared port", reached.shared),
+        ("refused", reached.refused),
+        ("closed", reached.closed),
+        ("port let go", reached.let_go),
+    ] {
+        tally.add(outcome, count.into());
+    }
 }
 
 fn operation([what, a, b, c]: [u8; 4]) -> Operation {

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use blake2::digest::{Digest, FixedOutput, KeyInit, Update};
 use blake2::{Blake2s256, Blake2sMac};
 use wg_proto::{
-    Decapsulated, Device, DeviceConfig, Encapsulated, Endpoint, Handled, INITIATION_BYTES, Instant,
-    PeerConfig, PeerIndex, PrivateKey, PublicKey, QueueLoad, RESPONSE_BYTES, UnixTime,
+    DecapsulateError, Decapsulated, Device, DeviceConfig, Encapsulated, Endpoint, Handled, INITIATION_BYTES,
+    Instant, PeerConfig, PeerIndex, PrivateKey, PublicKey, QueueLoad, RESPONSE_BYTES, UnixTime,
 };
+
+use crate::Tally;
 
 /// Length of each of the two last fields of a handshake message.
 const MAC_BYTES: usize = 16;
@@ -163,6 +165,14 @@ pub(crate) struct State {
     has_session: bool,
     staged_packets: usize,
     session_indices_used: usize,
+}
+
+/// Counts what became of a datagram.
+pub(crate) fn outcome(tally: &mut Tally, taken: &Result<Decapsulated, DecapsulateError>) {
+    match taken {
+        Ok(taken) => tally.variant(taken),
+        Err(why) => tally.variant(why),
+    }
 }
 
 /// Makes the `mac1` of a changed handshake message right again: it is keyed with nothing secret.

@@ -12,15 +12,35 @@ use wg_proto::{
     SessionGone, TxBatch, classify, padded_len,
 };
 
-use crate::Input;
 use crate::pair::{Pair, Side, endpoint};
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "transport_operations",
+    run: transport_operations,
+    outcomes: &[
+        "Malformed ReservedBytes",
+        "Malformed UnknownType",
+        "NotAuthentic",
+        "WrongSession",
+        "a replay",
+        "accepted",
+        "not committed: expired",
+        "not sealed: nothing reserved",
+        "nothing reserved: expired",
+        "opened",
+        "reserved",
+        "sealed",
+        "the peer moved",
+    ],
+};
 
 const STEPS_MAX: usize = 256;
 /// Reserved at once, to get past the replay window in few steps.
 const LEAPS: [u32; 4] = [64, 4064, 8128, 9000];
 
 /// The session's sides take turns as the input says; each four bytes are one step: what, and three numbers.
-pub fn transport_operations(data: &[u8]) {
+fn transport_operations(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let mut run = Run::new();
     for _ in 0..STEPS_MAX {
@@ -28,7 +48,7 @@ pub fn transport_operations(data: &[u8]) {
             return;
         }
         let [what, a, b, c] = input.array();
-        run.step(what, [a, b, c]);
+        run.step(what, [a, b, c], tally);
     }
 }
 
@@ -77,16 +97,16 @@ impl Run {
         Run { pair, since, roads: [right, left] }
     }
 
-    fn step(&mut self, what: u8, [a, b, c]: [u8; 3]) {
+    fn step(&mut self, what: u8, [a, b, c]: [u8; 3], tally: &mut Tally) {
         let is_live = self.pair_is_live();
         let pair = &mut self.pair;
         let road = &mut self.roads[usize::from(what >> 7)];
         match what & 15 {
-            0..2 => road.reserve(pair, 1 + u32::from(a % 8), is_live),
-            2 => road.reserve(pair, LEAPS[usize::from(a) % LEAPS.len()], is_live),
-            3..7 => road.seal(usize::from(a) * 4, u16::from(b) * 4, c),
-            7..10 => road.open(a, (b, c)),
-            10..14 => road.commit(pair, a, b, c, is_live),
+            0..2 => road.reserve(pair, 1 + u32::from(a % 8), is_live, tally),
+            2 => road.reserve(pair, LEAPS[usize::from(a) % LEAPS.len()], is_live, tally),
+            3..7 => road.seal(usize::from(a) * 4, u16::from(b) * 4, c, tally),
+            7..10 => road.open(a, (b, c), tally),
+            10..14 => road.commit(pair, [a, b, c], is_live, tally),
             14 => self.roads.iter_mut().for_each(|road| road.batch = None),
             _ => pair.now = pair.now.saturating_add(Duration::from_secs(u64::from(a))),
         }
@@ -112,11 +132,12 @@ impl Road {
         }
     }
 
-    fn reserve(&mut self, pair: &mut Pair, count: u32, is_live: bool) {
+    fn reserve(&mut self, pair: &mut Pair, count: u32, is_live: bool, tally: &mut Tally) {
         let now = pair.now;
         let (sender, _) = pair.side(!self.to_left);
         match batch(sender, now, count) {
             Ok(batch) => {
+                tally.count("reserved");
                 assert!(is_live, "no nonce of an expired session");
                 assert_eq!(batch.remaining(), count);
                 assert_eq!(batch.receiver(), self.key.index());
@@ -125,12 +146,13 @@ impl Road {
             }
             Err(refused) => {
                 assert_eq!(refused, NotReady::NoSession);
+                tally.count("nothing reserved: expired");
                 assert!(!is_live, "a live session has nonces");
             }
         }
     }
 
-    fn seal(&mut self, len: usize, mtu_bytes: u16, fill: u8) {
+    fn seal(&mut self, len: usize, mtu_bytes: u16, fill: u8, tally: &mut Tally) {
         let Some(batch) = &mut self.batch else { return };
         let payload = vec![fill; len];
         let mut bytes = vec![0xee; padded_len(len, mtu_bytes) + OVERHEAD_BYTES];
@@ -138,6 +160,7 @@ impl Road {
         let has_nonce = batch.remaining() > 0;
         let sealed = batch.seal(&mut bytes, len, mtu_bytes);
         assert_eq!(sealed.ok(), has_nonce.then_some(bytes.len()));
+        tally.count(if has_nonce { "sealed" } else { "not sealed: nothing reserved" });
         if !has_nonce {
             return;
         }
@@ -148,15 +171,20 @@ impl Road {
     }
 
     /// Opens a sealed packet, or one with a byte changed.
-    fn open(&mut self, which: u8, (at, change): (u8, u8)) {
+    fn open(&mut self, which: u8, (at, change): (u8, u8), tally: &mut Tally) {
         let Some(sealed) = self.sealed.get(usize::from(which) % self.sealed.len().max(1)) else { return };
         let mut bytes = sealed.bytes.clone();
         let at = usize::from(at) % bytes.len();
         let change = if change < 128 { 0 } else { change };
         bytes[at] ^= change;
-        let Ok(opened) = self.key.open(&mut bytes) else {
-            return assert_ne!(change, 0, "what was sealed can be opened");
+        let opened = match self.key.open(&mut bytes) {
+            Ok(opened) => opened,
+            Err(why) => {
+                tally.variant(&why);
+                return assert_ne!(change, 0, "what was sealed can be opened");
+            }
         };
+        tally.count("opened");
         assert_eq!(change, 0, "what was changed cannot be opened");
         assert_eq!((opened.counter().get(), opened.accepted()), (sealed.counter, false));
         let inner = &bytes[HEADER_BYTES..HEADER_BYTES + opened.len()];
@@ -167,7 +195,7 @@ impl Road {
     }
 
     /// Commits some of what was opened, from one of two places.
-    fn commit(&mut self, pair: &mut Pair, first: u8, count: u8, place: u8, is_live: bool) {
+    fn commit(&mut self, pair: &mut Pair, [first, count, place]: [u8; 3], is_live: bool, tally: &mut Tally) {
         let first = usize::from(first) % self.opened.len().max(1);
         let mut run: Vec<Opened> =
             self.opened.iter().skip(first).take(usize::from(count % 8)).copied().collect();
@@ -177,6 +205,7 @@ impl Road {
         let done = receiver.device.commit_received(now, &self.key, src, &mut run);
         if !is_live {
             assert_eq!(done, Err(SessionGone::Expired));
+            tally.count("not committed: expired");
             return assert!(run.iter().all(|packet| !packet.accepted()));
         }
         assert_eq!(done, Ok(receiver.peer));
@@ -184,8 +213,10 @@ impl Road {
         for packet in run {
             let (accepted, newest) = self.remember(packet.counter().get());
             assert_eq!(packet.accepted(), accepted, "{packet:?}");
+            tally.count(if accepted { "accepted" } else { "a replay" });
             moves |= newest;
         }
+        tally.add("the peer moved", u64::from(moves && src != self.endpoint));
         self.endpoint = if moves { src } else { self.endpoint };
         let told = receiver.device.peer(receiver.peer).and_then(|peer| peer.endpoint());
         assert_eq!(told, Some(self.endpoint), "the newest packet says where the peer is");

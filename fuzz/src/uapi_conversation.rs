@@ -12,22 +12,50 @@ use sluice_runtime::uapi::interface::{Interface, PeerChange, PeerState};
 use sluice_runtime::uapi::{Errno, live};
 use wg_proto::{Device, DeviceConfig, Instant, PrivateKey, PublicKey};
 
-use crate::Input;
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "uapi_conversation",
+    run: uapi_conversation,
+    outcomes: &[
+        "errno=-22",
+        "errno=-71",
+        "errno=-98",
+        "errno=0",
+        "told allowed_ip",
+        "told endpoint",
+        "told errno",
+        "told fwmark",
+        "told last_handshake_time_nsec",
+        "told last_handshake_time_sec",
+        "told listen_port",
+        "told persistent_keepalive_interval",
+        "told preshared_key",
+        "told private_key",
+        "told protocol_version",
+        "told public_key",
+        "told rx_bytes",
+        "told tx_bytes",
+    ],
+};
 
 const NOW: Instant = Instant::from_nanos(1);
 const PORT_IN_USE: u16 = 1;
 
 /// A first byte of 0 feeds the rest as it is. Else each line is made of two bytes, or of a few raw ones.
-pub fn uapi_conversation(data: &[u8]) {
+fn uapi_conversation(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let sent = if input.u8() == 0 { input.rest().to_vec() } else { lines(input) };
     let interface = Bare::new();
     let answered = converse(&interface, &mut &sent[..]);
-    check_answers(&answered);
+    check_answers(&answered, tally);
     let in_pieces = Bare::new();
     assert_eq!(answered, converse(&in_pieces, &mut BufReader::with_capacity(1, &sent[..])));
     interface.check();
     let told = converse(&interface, &mut &b"get=1\n\n"[..]);
+    for key in told.lines().filter_map(|line| Some(line.split_once('=')?.0)) {
+        tally.count(&format!("told {key}"));
+    }
     let again = Bare::new();
     let answered = converse(&again, &mut as_set(&told).as_bytes());
     assert_eq!(answered, "errno=0\n\n", "what get tells can be set:\n{told}");
@@ -42,12 +70,13 @@ fn converse(interface: &Bare, reader: &mut impl BufRead) -> String {
 }
 
 /// Blocks of `key=value`, each closed by an `errno` we know and an empty line.
-fn check_answers(answered: &str) {
+fn check_answers(answered: &str, tally: &mut Tally) {
     let mut is_closed = true;
     for line in answered.lines() {
         match line.split_once('=') {
             Some(("errno", code)) => {
                 assert!(["0", "-5", "-22", "-28", "-71", "-98"].contains(&code), "{code}");
+                tally.count(&format!("errno={code}"));
                 is_closed = true;
             }
             Some((key, value)) => {

@@ -3,10 +3,32 @@
 
 use std::cell::RefCell;
 
-use wg_proto::{Decapsulated, Handled, Instant, MessageKind, QueueLoad, classify};
+use wg_proto::{DecapsulateError, Decapsulated, Handled, Instant, MessageKind, QueueLoad, classify};
 
-use crate::Input;
-use crate::pair::{FULL, Genuine, Pair, Side, endpoint, looked_at, sign, wall};
+use crate::pair::{FULL, Genuine, Pair, Side, endpoint, looked_at, outcome, sign, wall};
+use crate::{Input, Tally, Target};
+
+pub(crate) const TARGET: Target = Target {
+    name: "wireguard_datagram",
+    run: wireguard_datagram,
+    outcomes: &[
+        "Control CookieReply",
+        "Control Initiation",
+        "Control Mac1",
+        "Control Malformed ReservedBytes",
+        "Control Malformed TooShort",
+        "Control Malformed UnknownType",
+        "Control Malformed WrongLength",
+        "Control NotAuthentic",
+        "Control Response",
+        "Control Unexpected",
+        "Open CounterExhausted",
+        "Open NotAuthentic",
+        "Packet",
+        "Replayed",
+        "UnknownSession",
+    ],
+};
 
 /// So many inputs use one pair: each that is refused leaves it as it was, and a handshake costs a thousand refusals.
 const USES_MAX: u32 = 512;
@@ -48,22 +70,22 @@ thread_local! {
 
 /// A first byte of 0 or 5 feeds the rest as it is, without or under load; others choose a genuine message, and the rest
 /// changes it: a length difference, then two bytes of place and one of change each.
-pub fn wireguard_datagram(data: &[u8]) {
+fn wireguard_datagram(data: &[u8], tally: &mut Tally) {
     let mut input = Input::new(data);
     let choice = usize::from(input.u8()) % CASES.len();
     let case = CASES[choice];
     let kept = READY.with_borrow_mut(|ready| ready[choice].take());
     let mut ready = kept.unwrap_or_else(|| Ready::new(case));
     let refused = match case {
-        Case::Raw => raw(&mut ready.pair, input.rest(), QueueLoad::IDLE),
-        Case::RawUnderLoad => raw(&mut ready.pair, input.rest(), FULL),
+        Case::Raw => raw(&mut ready.pair, input.rest(), QueueLoad::IDLE, tally),
+        Case::RawUnderLoad => raw(&mut ready.pair, input.rest(), FULL, tally),
         Case::Initiation | Case::Response | Case::CookieReply | Case::Transport => {
             let datagram = change(&ready.genuine.bytes, &mut input);
-            changed(&mut ready, datagram)
+            changed(&mut ready, datagram, tally)
         }
         Case::SignedInitiation | Case::SignedResponse => {
             let datagram = change_signed(&ready, &mut input);
-            changed(&mut ready, datagram)
+            changed(&mut ready, datagram, tally)
         }
     };
     ready.uses += 1;
@@ -91,42 +113,44 @@ impl Ready {
 
 /// Bytes of nobody's: whatever they are, the device with a session stays silent, learns nothing and goes on working.
 /// Says whether they were refused.
-fn raw(pair: &mut Pair, bytes: &[u8], load: QueueLoad) -> bool {
+fn raw(pair: &mut Pair, bytes: &[u8], load: QueueLoad, tally: &mut Tally) -> bool {
     let (now, src) = (pair.now, endpoint("198.51.100.9:9"));
     let right = &mut pair.right;
     let (counted, state) = (*right.device.counters(), right.state(now));
     let mut datagram = bytes.to_vec();
     let handled = match classify(&datagram) {
-        Ok(MessageKind::Transport { .. }) => right.takes(now, src, &mut datagram),
+        Ok(MessageKind::Transport { .. }) => right.device.decapsulate(now, wall(now), src, &mut datagram),
         Ok(MessageKind::Initiation | MessageKind::Response | MessageKind::CookieReply) | Err(_) => {
             let handled = right.device.handle_control(now, wall(now), src, &mut datagram, load);
-            handled.ok().map(Decapsulated::Control)
+            handled.map(Decapsulated::Control).map_err(DecapsulateError::Control)
         }
     };
-    let asked = handled == Some(Decapsulated::Control(Handled::CookieSent));
-    if handled.is_none() {
+    outcome(tally, &handled);
+    let asked = handled == Ok(Decapsulated::Control(Handled::CookieSent));
+    if handled.is_err() {
         assert_ne!(counted, *right.device.counters(), "every refusal is counted");
     }
-    if handled.is_none() || asked {
+    if handled.is_err() || asked {
         assert_eq!(state, right.state(now), "nothing is learnt from it");
         assert_eq!(right.is_silent(now), !asked, "only who is asked for a cookie is answered");
     }
     let mut genuine = pair.another().bytes;
     let taken = pair.right.takes(now, pair.left.addr, &mut genuine);
     assert!(matches!(taken, Some(Decapsulated::Packet { .. })), "the session still works");
-    handled.is_none()
+    handled.is_err()
 }
 
 /// A genuine message, changed: accepted if and only if the change is none (or in what nobody looks at). Says whether it
 /// was refused.
-fn changed(ready: &mut Ready, mut datagram: Vec<u8>) -> bool {
+fn changed(ready: &mut Ready, mut datagram: Vec<u8>, tally: &mut Tally) -> bool {
     let genuine = &ready.genuine;
     let is_same = datagram.len() == genuine.bytes.len() && looked_at(&datagram) == looked_at(&genuine.bytes);
     let now = ready.pair.now;
     let (side, src) = ready.pair.side(genuine.is_for_left);
     let state = side.state(now);
-    let taken = side.takes(now, src, &mut datagram);
-    assert_eq!(taken.is_some(), is_same, "{taken:?}");
+    let taken = side.device.decapsulate(now, wall(now), src, &mut datagram);
+    outcome(tally, &taken);
+    assert_eq!(taken.is_ok(), is_same, "{taken:?}");
     if !is_same {
         assert_eq!(state, side.state(now), "nothing is learnt from what was refused");
         assert!(side.is_silent(now), "no answer to what was refused");
