@@ -95,7 +95,10 @@ fn count(log: &Log) -> Result<Result<Counted, Failure>> {
         "--no-default-features",
         "--features=rustcrypto",
     ];
-    if let Err(failure) = logged(&mut cargo(&build), log)? {
+    let mut build = cargo(&build);
+    // An incremental build inlines otherwise, and is not what is released.
+    build.env("CARGO_INCREMENTAL", "0");
+    if let Err(failure) = logged(&mut build, log)? {
         return Ok(Err(failure));
     }
     let mut counted = Counted::new();
