@@ -132,4 +132,21 @@ mod tests {
             let _ = combine(CE, &mut v6(ECT_0)[..len]);
         }
     }
+
+    #[test]
+    fn a_marked_header_adds_up_whatever_its_checksum_was() {
+        for id in 0..=u16::MAX {
+            let with = |tos: u8| {
+                let mut header = v4(tos);
+                header[4..6].copy_from_slice(&id.to_be_bytes());
+                header[10..12].fill(0);
+                let checksum = checksum_of(&header).to_be_bytes();
+                header[10..12].copy_from_slice(&checksum);
+                header
+            };
+            let mut marked = with(ECT_0);
+            assert_eq!(combine(CE, &mut marked), Ok(()));
+            assert_eq!(marked, with(CE), "{id}");
+        }
+    }
 }

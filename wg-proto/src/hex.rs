@@ -22,7 +22,7 @@ pub(crate) fn decode(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
         let (high, low) = (value(pair[0]), value(pair[1]));
         wrong |= (high | low) & 0x100;
-        *byte = ((high << 4) | (low & 15)) as u8;
+        *byte = ((high << 4) + (low & 15)) as u8;
     }
     (wrong == 0).then_some(bytes)
 }

@@ -8,8 +8,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use net::*;
 use wg_proto::constants::{EVENTS_MAX, PACKET_BYTES_MAX};
 use wg_proto::{
-    Device, DeviceConfig, EncapsulateError, Encapsulated, Endpoint, Event, Opened, QueueLoad, Rejected,
-    SealError, SessionIndex, StageError,
+    Device, DeviceConfig, EncapsulateError, Encapsulated, Endpoint, Event, Opened, PresharedKey, QueueLoad,
+    Rejected, SealError, SessionIndex, StageError,
 };
 
 /// What `wg show` prints of node `at`'s peer `of`: received, sent.
@@ -70,8 +70,9 @@ fn a_peer_shows_its_keepalive_and_its_last_handshake() {
 fn packets_staged_for_a_peer_that_is_removed_are_counted() {
     let mut net = Net::mesh(2, 5);
     let (peer, now) = (net.peer(0, 1), net.now);
-    for _ in 0..3 {
+    for waiting in 1..=3 {
         net.nodes[0].device.stage(now, peer, &packet(0, 1, b"too late")).unwrap();
+        assert_eq!(net.nodes[0].device.peer(peer).unwrap().staged_packets(), waiting);
     }
     net.nodes[0].device.remove_peer(peer);
     assert_eq!(net.nodes[0].device.counters().staged_abandoned, 3);
@@ -156,6 +157,7 @@ fn a_packet_is_sealed_into_a_buffer_that_just_holds_it() {
     let device = &mut net.nodes[0].device;
     let refused = device.encapsulate(now, peer, &[0; 128], MTU, &mut [0; 159]);
     assert_eq!(refused, Err(EncapsulateError::Seal(SealError::BufferTooSmall { need: 160, have: 159 })));
+    assert_eq!(device.counters().packet_too_large, 1);
     let sealed = device.encapsulate(now, peer, &[0; 128], MTU, &mut [0; 160]);
     assert!(matches!(sealed, Ok(Encapsulated::Sent(sent)) if sent.len == 160));
 }
@@ -261,4 +263,79 @@ fn a_packet_on_its_way_back_is_answer_enough() {
     assert!(net.sent(1, is_keepalive).is_empty());
     // That packet was data, too, and nothing else went back for it.
     assert_eq!(net.sent(0, is_keepalive).len(), 1);
+}
+
+#[test]
+fn a_peer_shows_the_preshared_key_that_was_set() {
+    let mut net = Net::mesh(2, 19);
+    let (peer, now) = (net.peer(0, 1), net.now);
+    for byte in [7, 0] {
+        let key = PresharedKey::from_bytes([byte; 32]);
+        net.nodes[0].device.set_preshared_key(now, peer, Some(key.clone())).unwrap();
+        // All zero means none.
+        let shown = net.nodes[0].device.peer(peer).unwrap().preshared_key();
+        assert!(shown == (byte != 0).then_some(&key), "{byte}");
+    }
+}
+
+#[test]
+fn a_new_key_starts_a_handshake_at_once_if_packets_wait_and_none_otherwise() {
+    for waits in [true, false] {
+        let mut net = Net::mesh(2, 20);
+        net.filter = Box::new(|_| true);
+        let (peer, psk) = (net.peer(0, 1), PresharedKey::from_bytes([7; 32]));
+        if waits {
+            net.send(0, 1, b"waits");
+        }
+        net.run_for(secs(1));
+        let before = net.sent(0, is_initiation).len();
+        net.nodes[0].device.set_preshared_key(net.now, peer, Some(psk)).unwrap();
+        net.drain(0);
+        assert_eq!(net.sent(0, is_initiation).len() - before, usize::from(waits));
+    }
+}
+
+#[test]
+fn the_removal_of_a_peer_leaves_what_others_are_to_get() {
+    let mut net = Net::mesh(3, 21);
+    let (gone, stays, now) = (net.peer(0, 1), net.peer(0, 2), net.now);
+    for (peer, to) in [(gone, 1), (stays, 2)] {
+        net.nodes[0].device.stage(now, peer, &packet(0, to, b"hello")).unwrap();
+    }
+    net.nodes[0].device.remove_peer(gone);
+    net.run_for(secs(1));
+    assert_eq!(net.nodes[2].received.len(), 1);
+    assert!(net.nodes[1].received.is_empty());
+}
+
+#[test]
+fn a_replayed_packet_is_no_sign_of_life() {
+    let mut net = Net::connected(22);
+    let old = net.sent(0, is_data)[0].bytes.clone();
+    // Silence from here on would start a handshake.
+    net.filter = Box::new(|_| true);
+    net.send(1, 0, b"anybody there?");
+    let timeout = net.nodes[1].device.poll_timeout();
+    net.run_for(secs(1));
+    net.inject(1, addr(0), old);
+    assert_eq!(net.nodes[1].device.counters().packet_replayed, 1);
+    assert_eq!(net.nodes[1].device.poll_timeout(), timeout);
+}
+
+#[test]
+fn an_endpoint_that_becomes_known_is_greeted_only_where_a_keepalive_is_wanted() {
+    for (every, was_known, greets) in [(0, false, 0), (25, false, 1), (25, true, 0)] {
+        let mut net = Net::mesh(1, 23);
+        let mut config = peer_config(1);
+        config.persistent_keepalive = NonZeroU16::new(every);
+        config.endpoint = was_known.then(|| Endpoint::new(addr(1)));
+        let peer = net.nodes[0].device.add_peer(net.now, config).unwrap();
+        net.run_for(secs(1));
+        let before = net.sent(0, is_initiation).len();
+        net.run_for(secs(10));
+        let retries = net.sent(0, is_initiation).len() - before;
+        net.nodes[0].device.set_endpoint(net.now, peer, Endpoint::new(addr(2))).unwrap();
+        net.drain(0);
+        assert_eq!(net.sent(0, is_initiation).len() - before - retries, greets, "{every} {was_known}");
+    }
 }
