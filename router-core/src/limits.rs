@@ -117,4 +117,14 @@ mod tests {
         assert!(counts.iter().all(|count| (500..=1500).contains(count)), "{counts:?}");
         assert!(counts.iter().any(|count| *count != counts[0]), "{counts:?}");
     }
+
+    #[test]
+    fn gen_1_all_sources_together_get_about_their_rate() {
+        let mut limits = Limits::new([1; 32]);
+        allowed(&mut limits, 0, 5000, source);
+        let got = allowed(&mut limits, SECOND_NANOS / 20, 5000, |n| source(10_000 + n)) as u64;
+        // A twentieth of a second's, or half of that where the jitter is largest.
+        let most = ALL_RATE_PER_SEC / 20;
+        assert!((most / 3..=most).contains(&got), "{got}");
+    }
 }

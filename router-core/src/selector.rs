@@ -310,6 +310,7 @@ mod tests {
         assert_eq!(alloc::format!("{selector}"), "10.0.0.1-10.0.0.9 tcp 22");
         let all: IpRange = "10.0.0.0/24".parse::<IpNet>().unwrap().into();
         assert_eq!(alloc::format!("{all}"), "10.0.0.0-10.0.0.255");
+        assert_eq!(alloc::format!("{}", IpRange::single(ip(7))), "10.0.0.7");
     }
 
     fn selectors() -> impl Strategy<Value = Selector> {

@@ -56,4 +56,18 @@ mod tests {
         assert!((0..65_535).all(|_| next() != first));
         assert_eq!(next(), first);
     }
+
+    #[test]
+    fn map_11_other_pairs_of_addresses_count_for_themselves() {
+        let mut identifications = Identifications::new([1; 32]);
+        let (host, others) =
+            (Ipv4Addr::new(1, 2, 3, 4), [Ipv4Addr::new(5, 6, 7, 8), Ipv4Addr::new(5, 6, 7, 9)]);
+        let mut next =
+            |source: Ipv4Addr, destination: Ipv4Addr| identifications.next(source.into(), destination.into());
+        let first = next(host, others[0]);
+        for (source, destination) in [(host, others[1]), (others[0], host), (others[1], others[0])] {
+            next(source, destination);
+        }
+        assert_eq!(next(host, others[0]), first.wrapping_add(1));
+    }
 }

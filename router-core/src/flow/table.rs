@@ -337,13 +337,6 @@ impl<A: Address> FlowTable<A> {
         self.remove(victim)
     }
 
-    /// The first flow numbered `from` or higher, for walking over all flows in bounded pieces, also while they change.
-    pub fn next_flow(&self, from: u32) -> Option<FlowId> {
-        let rest = self.hot.get(from as usize..)?;
-        let ahead = rest.iter().position(Hot::is_used)?;
-        u32::try_from(ahead).ok().map(|ahead| FlowId(from + ahead))
-    }
-
     /// How many flow numbers have ever been in use at the same time: all flows are numbered below.
     pub fn numbers(&self) -> u32 {
         self.hot.len() as u32
@@ -364,7 +357,7 @@ impl<A: Address> FlowTable<A> {
 }
 
 impl FlowId {
-    /// The number, for [`FlowTable::next_flow`] and for display.
+    /// The number, for [`FlowTable::id`] and for display.
     pub const fn number(self) -> u32 {
         self.0
     }

@@ -97,3 +97,31 @@ impl<S: Copy + Ord> Shares<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_nanos(secs * 1_000_000_000)
+    }
+
+    #[test]
+    fn map_8_one_subject_too_many_to_be_sealed_seals_everybody_for_that_time() {
+        let (mut shares, limits) = (Shares::new(), FragmentLimits::default());
+        (0..SEALED_MAX).for_each(|subject| shares.seal(subject, at(20)));
+        let (first, stranger, one_more) = (0, SEALED_MAX, SEALED_MAX + 1);
+        assert!(!shares.allow_datagram(first, &limits) && shares.allow_datagram(stranger, &limits));
+        // One that is sealed already takes no more room.
+        shares.seal(first, at(20));
+        assert!(shares.allow_datagram(stranger, &limits));
+        shares.seal(one_more, at(10));
+        assert!(!shares.allow_datagram(stranger, &limits));
+        shares.unseal(at(9));
+        assert!(!shares.allow_datagram(stranger, &limits));
+        shares.unseal(at(10));
+        assert!(shares.allow_datagram(stranger, &limits) && !shares.allow_datagram(first, &limits));
+        shares.unseal(at(20));
+        assert!(shares.allow_datagram(first, &limits));
+    }
+}

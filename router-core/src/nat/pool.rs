@@ -201,3 +201,47 @@ fn space_index(protocol: Protocol) -> Option<usize> {
 pub(super) fn has_ports(protocol: Protocol) -> bool {
     space_index(protocol).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use core::net::Ipv4Addr;
+
+    const OLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const NEW: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+    fn pools() -> Pools<Ipv4Addr> {
+        let mut pools = Pools::new(&[1; 16]);
+        pools.set(PoolId(1), &[OLD], Mapping::PerDestination).unwrap();
+        pools.external(OLD).space(Protocol::TCP).unwrap();
+        pools
+    }
+
+    #[test]
+    fn an_address_without_pool_and_flows_takes_no_memory() {
+        let mut pools = pools();
+        assert!(pools.existing_space(OLD, Protocol::TCP).is_some());
+        pools.set(PoolId(1), &[NEW], Mapping::PerDestination).unwrap();
+        assert!(pools.existing_space(OLD, Protocol::TCP).is_none());
+    }
+
+    #[test]
+    fn an_address_without_pool_stays_until_its_last_flow_goes() {
+        let mut pools = pools();
+        (0..2).for_each(|_| pools.external(OLD).add_flow());
+        pools.remove(PoolId(1));
+        for is_there in [true, false] {
+            pools.remove_flow(OLD);
+            assert_eq!(pools.existing_space(OLD, Protocol::TCP).is_some(), is_there);
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_pool_stays_without_flows() {
+        let mut pools = pools();
+        pools.external(OLD).add_flow();
+        pools.remove_flow(OLD);
+        assert!(pools.existing_space(OLD, Protocol::TCP).is_some());
+    }
+}

@@ -184,3 +184,20 @@ pub(super) fn tries(protocol: Protocol, port: u16, random: &mut ChaCha12Rng) -> 
     let others = core::iter::repeat_with(move || random_in(&class, random));
     kept.into_iter().chain(others.take(TRIES_MAX as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn map_3_privileged_ports_stand_for_privileged_ports_only() {
+        for protocol in [Protocol::TCP, Protocol::UDP] {
+            for (port, class) in
+                [(1, 1..=1023), (1023, 1..=1023), (1024, 1024..=u16::MAX), (u16::MAX, 1024..=u16::MAX)]
+            {
+                assert_eq!(class_of(protocol, port), class, "{port}");
+            }
+        }
+        assert_eq!(class_of(Protocol::ICMP, 7), 0..=u16::MAX);
+    }
+}

@@ -77,6 +77,18 @@ fn frg_1_pieces_in_reverse_order_wait_for_their_first() {
 }
 
 #[test]
+fn frg_1_pieces_that_have_waited_leave_without_what_lay_behind_them() {
+    let mut desk = Desk::ready();
+    let [first, middle, last] = pieces(&datagram(V4), 9);
+    for early in [&last, &middle] {
+        assert_eq!(desk.alice_sends([&early[..], b"padding"].concat()).verdict, Verdict::Parked);
+    }
+    let outcome = desk.alice_sends(first);
+    let lens: Vec<usize> = outcome.own.iter().map(|(_, packet)| packet.len()).collect();
+    assert_eq!(lens, [middle.len(), last.len()]);
+}
+
+#[test]
 fn frg_1_pieces_without_their_first_are_forgotten_and_counted_after_fifteen_seconds() {
     for net in BOTH {
         let mut desk = Desk::ready();

@@ -1,7 +1,7 @@
 //! Snapshots: absent means delete, unchanged keeps its flows, wrong changes nothing (P17).
 
 use proptest::prelude::*;
-use router_core::nat::{Mapping, PoolError, PoolId, Snat};
+use router_core::nat::{Mapping, POOL_ADDRESSES_MAX, PoolError, PoolId, Snat};
 use router_core::packet::Protocol;
 use router_core::rules::{
     Applied, ApplyError, Destination, Dnat, Rule, RuleError, RuleSnapshot, SessionId, SnatPool,
@@ -92,6 +92,22 @@ fn wrong_pools_are_refused_and_swapped_ones_taken() {
     assert_eq!(desk.node.set_pools(&differs), Err(ApplyError::Pool { pool: PoolId(2), error }));
     desk.node.set_pools(&[pool(1, "192.0.2.1", independent), pool(2, "192.0.2.2", per_destination)]).unwrap();
     desk.node.set_pools(&[pool(1, "192.0.2.2", independent), pool(2, "192.0.2.1", per_destination)]).unwrap();
+}
+
+#[test]
+fn p27_addresses_of_a_pool_are_bounded() {
+    let mut desk = Desk::new();
+    let pool = |count: usize| SnatPool {
+        id: PoolId(1),
+        addresses: (0..count as u32).map(|n| std::net::Ipv4Addr::from_bits(0xc633_6400 + n).into()).collect(),
+        mapping: Mapping::PerDestination,
+    };
+    desk.node.set_pools(&[pool(POOL_ADDRESSES_MAX)]).unwrap();
+    for count in [POOL_ADDRESSES_MAX + 1, 2 * POOL_ADDRESSES_MAX] {
+        let error = PoolError::TooManyAddresses;
+        let refused = desk.node.set_pools(&[pool(count)]);
+        assert_eq!(refused, Err(ApplyError::Pool { pool: PoolId(1), error }), "{count}");
+    }
 }
 
 #[test]

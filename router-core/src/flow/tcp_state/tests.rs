@@ -240,6 +240,15 @@ fn tcp_2_selective_acknowledgements_count_where_they_were_permitted() {
 }
 
 #[test]
+fn tcp_2_an_end_acknowledges_selectively_what_comes_from_the_end_that_permitted_it() {
+    for (by_opener, by_answering) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut track = TcpTrack::open(&Segment { sack_permitted: by_opener, ..syn(C) }, false).unwrap();
+        track.step(Reply, &Segment { sack_permitted: by_answering, ..syn_ack(S, C + 1) });
+        assert_eq!((track.may_sack(Reply), track.may_sack(Original)), (by_opener, by_answering));
+    }
+}
+
+#[test]
 fn tcp_2_super_packets_of_64_kib_move_the_window_like_one_segment() {
     let mut track = established();
     let mut sent = C + 1;
@@ -435,6 +444,38 @@ fn tcp_3_both_ends_restarted_start_the_flow_again() {
     assert_eq!(track.state(), TcpState::Established);
     assert_eq!(track.step(Reply, &ack(2_000_000_001, 1_000_000_001)), Accept);
     assert_eq!(track.step(Original, &data(1_000_000_001 + (1000 << 7), 2_000_000_001, 1)), Accept, "scaled");
+}
+
+#[test]
+fn tcp_3_a_flow_that_starts_again_has_the_options_of_the_second_syn() {
+    for (window_scale, sack_permitted, scales) in
+        [(Some(5), true, (5, 7)), (Some(0), false, (0, 7)), (None, true, (0, 0)), (None, false, (0, 0))]
+    {
+        let mut track = established();
+        let second = Segment { window_scale, sack_permitted, ..syn(1_000_000_000) };
+        assert_eq!(track.step(Original, &second), AcceptNoStateChange);
+        assert_eq!(track.step(Reply, &syn_ack(2_000_000_000, 1_000_000_001)), Accept);
+        assert_eq!((track.scale(Original), track.scale(Reply)), scales, "{window_scale:?}");
+        assert_eq!((track.may_sack(Reply), track.may_sack(Original)), (sack_permitted, false));
+    }
+}
+
+#[test]
+fn tcp_3_a_syn_ack_that_answers_another_syn_is_a_challenge() {
+    let mut track = TcpTrack::open(&syn(123_456), false).unwrap();
+    assert_eq!(track.step(Reply, &syn_ack(S, 99)), AcceptNoStateChange);
+    assert_eq!(track.state(), TcpState::SynSent);
+    assert_eq!(track.step(Original, &segment(RST, 99, 0)), AcceptNoStateChange, "the proof");
+}
+
+#[test]
+fn tcp_1_a_challenge_acknowledges_nothing_of_the_handshake_that_follows() {
+    let mut track = TcpTrack::open(&syn(C), false).unwrap();
+    track.step(Reply, &ack(S, 99));
+    assert_eq!(track.step(Reply, &syn(S)), Accept);
+    assert_eq!(track.state(), TcpState::SimultaneousOpen);
+    assert_eq!(track.step(Original, &syn_ack(C, S + 1)), Accept);
+    assert_eq!(track.state(), TcpState::SynReceived);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use crate::packet::made::{ends, fragment_header, with_extensions};
-use crate::packet::{Ends, PacketMut, ParseError, Ports, Protocol, TcpFlags, Transport, made};
+use crate::packet::{Ends, Layer, PacketMut, ParseError, Ports, Protocol, TcpFlags, Transport, made};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -63,6 +63,14 @@ fn ext1_every_known_header_is_walked() {
         );
     }
     assert_eq!(udp_behind(&headers), Ok((Protocol::UDP, v6().ports)));
+}
+
+#[test]
+fn ext1_a_header_that_is_cut_says_what_is_missing() {
+    let mut bytes = made::ip(&v6().addresses, HOP_BY_HOP, &options(17, 8).1);
+    bytes[41] = 1;
+    let refused = PacketMut::parse(&mut bytes).map(|_| ());
+    assert_eq!(refused, Err(ParseError::TooShort { layer: Layer::Extension, need: 16, have: 8 }));
 }
 
 #[test]
@@ -165,6 +173,18 @@ fn frg4_a_later_piece_speaks_about_its_datagram_whatever_its_next_header_says() 
     };
     assert_eq!(datagram(17), datagram(6));
     assert_eq!(datagram(17), datagram(HOP_BY_HOP));
+}
+
+#[test]
+fn frg4_a_datagram_with_the_headers_that_its_pieces_repeat_has_at_most_64_kib() {
+    // Eight bytes of options are repeated; 65520 bytes lie before this piece.
+    for (len, is_legal) in [(7, true), (8, false)] {
+        let bytes = made::ip(&v6().addresses, 17, &vec![0; len]);
+        let mut piece = with_extensions(&bytes, &[options(HOP_BY_HOP, 8), fragment_header(65_520, false, 7)]);
+        let parsed = PacketMut::parse(&mut piece).map(|_| ());
+        let refused = Err(ParseError::FragmentBeyondLimit { offset: 65_520 });
+        assert_eq!(parsed, if is_legal { Ok(()) } else { refused });
+    }
 }
 
 proptest! {
