@@ -126,7 +126,7 @@ fn p33_overlay_addresses_answer_in_their_tunnel_and_nowhere_else() {
 /// Nothing arrives behind the connector, nothing comes back, the router counts one more drop, for `reason` if it is given.
 fn silently_dropped(chain: &Chain, reason: &str, send: impl FnOnce(&Host) -> Result<()>) -> Result<()> {
     // Hosts say which multicast groups they want whenever they like; that is not what we look for.
-    let silence = "not arp and not icmp6 and not ip6 multicast";
+    let silence = "not arp and not igmp and not icmp6 and not ip6 multicast";
     let behind = Capture::start(&chain.sites[0].device, "lan0", silence)?;
     let back = Capture::start(&chain.client, chain.tunnel.name(), "inbound")?;
     let before = chain.router.program.status()?;
