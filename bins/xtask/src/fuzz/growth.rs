@@ -42,7 +42,8 @@ impl Growth {
 }
 
 fn is_noise(line: &str) -> bool {
-    let starts = ["INFO:", "stat::", "Dictionary:", "######", "Done ", "\""];
+    let starts =
+        ["INFO:", "WARNING: Failed to find function", "stat::", "Dictionary:", "######", "Done ", "\""];
     line.is_empty() || line.contains("NEW_FUNC") || starts.iter().any(|start| line.starts_with(start))
 }
 

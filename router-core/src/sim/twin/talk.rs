@@ -55,8 +55,7 @@ impl Talk {
             && is_plain
             && segment.sequence == own.end
             && !is_after(end_of(segment), own.edge)
-            && !is_after(own.acknowledged, segment.acknowledgment)
-            && !is_after(segment.acknowledgment, other.end)
+            && is_between(segment.acknowledgment, own.acknowledged, other.end)
     }
 
     /// After another segment was forwarded. `None`: not to be judged any more.
@@ -110,6 +109,11 @@ fn end_of(segment: &TcpSegment) -> u32 {
 /// In the circle of sequence numbers.
 fn is_after(one: u32, other: u32) -> bool {
     one != other && one.wrapping_sub(other) < 1 << 31
+}
+
+/// Also where the number is half a circle from an end, neither after nor before it.
+fn is_between(number: u32, first: u32, last: u32) -> bool {
+    number.wrapping_sub(first) <= last.wrapping_sub(first)
 }
 
 fn later(one: u32, other: u32) -> u32 {
