@@ -21,7 +21,8 @@ fn choose_port(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("used", used), |b| {
             b.iter(|| {
                 let original = original(1_000_000 + scattered.draw());
-                let translation = nat.translate(NOW, &flows, &original, None, Snat::Pool(POOL));
+                let to = (original.dst, original.dst_port);
+                let translation = nat.translate(NOW, &flows, &original, to, Snat::Pool(POOL));
                 let translation = translation.expect("a port is free towards there");
                 nat.cancel(&original, &translation);
                 translation
@@ -38,8 +39,9 @@ fn filled(used: u32) -> (Nat<Ipv4Addr>, FlowTable<Ipv4Addr>) {
     let mut flows = FlowTable::new(used, &[7; 16]);
     for number in 0..used {
         let original = original(number);
+        let to = (original.dst, original.dst_port);
         let translation =
-            nat.translate(NOW, &flows, &original, None, Snat::Pool(POOL)).expect("far ends differ");
+            nat.translate(NOW, &flows, &original, to, Snat::Pool(POOL)).expect("far ends differ");
         let opening = router_core::flow::Opening::Datagram;
         let flow = NewFlow { original, reply: translation.reply, meta: META, opening };
         flows.insert(NOW, &flow).expect("there is room");

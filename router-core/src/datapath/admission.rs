@@ -11,8 +11,8 @@ use crate::flow::tcp_state::{Segment, TcpTrack};
 use crate::flow::{
     CapExceeded, FlowId, FlowMeta, InsertError, Leg, NewFlow, Opening, Removed, SessionRef, Tuple, TupleHash,
 };
-use crate::nat::{Dnat, NatError, Snat, holds_port};
-use crate::packet::{Echo, PacketMut, Transport};
+use crate::nat::{NatError, Snat, holds_port};
+use crate::packet::{Echo, PacketMut, Protocol, Transport};
 use crate::rules::{EgressChoice, NoMatch};
 use crate::verdict::{DropReason, Egress, Ingress};
 
@@ -30,7 +30,6 @@ pub(super) struct Look<'a, A> {
 pub(super) struct Admission<A> {
     pub(super) session: SessionRef,
     pub(super) snat: Snat,
-    pub(super) dnat: Option<Dnat<A>>,
     /// The translated destination.
     pub(super) destination: (A, u16),
     pub(super) leg: Leg,
@@ -63,15 +62,11 @@ impl<A: Family> Look<'_, A> {
             .map_err(|none| self.not_allowed(tuple, none))?;
         let opening = opening(packet)
             .map_err(|reason| Stop::Denied(reason, self.shared.rules.refusal_of(found.session)))?;
-        let dnat = self.hairpin(tuple, found.action.dnat)?;
-        let destination = dnat.map_or((tuple.dst, tuple.dst_port), |dnat| {
-            dnat.apply(tuple.protocol, tuple.dst, tuple.dst_port)
-        });
+        let destination = self.hairpin(tuple.protocol, found.action.destination(tuple))?;
         let egress = self.route(destination.0, found.action.egress)?;
         Ok(Admission {
             session: found.session,
             snat: found.snat,
-            dnat,
             destination,
             leg: leg_out(egress),
             opening,
@@ -90,22 +85,13 @@ impl<A: Family> Look<'_, A> {
     }
 
     /// A flow to an external address of ours goes to the inside host that has the mapping there (MAP-9).
-    fn hairpin(&self, tuple: &Tuple<A>, dnat: Option<Dnat<A>>) -> Result<Option<Dnat<A>>, Stop> {
-        let (address, port) = dnat.map_or((tuple.dst, tuple.dst_port), |dnat| {
-            dnat.apply(tuple.protocol, tuple.dst, tuple.dst_port)
-        });
-        if self.side.ours.is_neither(address) {
-            return Ok(dnat);
+    fn hairpin(&self, protocol: Protocol, to: (A, u16)) -> Result<(A, u16), Stop> {
+        if self.side.ours.is_neither(to.0) {
+            return Ok(to);
         }
-        let (inside, inside_port) =
-            self.side.nat.inside_of(tuple.protocol, address, port).ok_or(DropReason::NoRoute)?;
-        let to = Dnat::new(
-            &(tuple.dst..=tuple.dst),
-            Some(&(tuple.dst_port..=tuple.dst_port)),
-            &(inside..=inside),
-            Some(&(inside_port..=inside_port)),
-        );
-        to.map(Some).map_err(|_| DropReason::NoRoute.into())
+        let inside = self.side.nat.inside_of(protocol, to.0, to.1).ok_or(DropReason::NoRoute)?;
+        let has_ports = protocol == Protocol::TCP || protocol == Protocol::UDP;
+        Ok(if has_ports { inside } else { (inside.0, to.1) })
     }
 
     /// To the peer that owns the destination, else to the TUN, unless the rule says otherwise.
@@ -150,7 +136,7 @@ impl<A: Family> Road<'_, A> {
         let Road { side, tick, .. } = self;
         let translation = side
             .nat
-            .translate(*tick, &side.flows, tuple, admission.dnat.as_ref(), admission.snat)
+            .translate(*tick, &side.flows, tuple, admission.destination, admission.snat)
             .map_err(reason_of_nat)?;
         let meta =
             FlowMeta { session: admission.session, ingress: leg_in(self.ingress), egress: admission.leg };

@@ -84,8 +84,8 @@ fn look_up_rules<A: Family>(runs: &[Sought<A>], flows: &FlowTable<A>, nat: &Nat<
         tuples[tuples_used] = sought.tuple;
         tuples_used += 1;
     }
-    rules.touch_many(&tuples[..tuples_used], |tuple, snat, dnat| {
-        replies[replies_used] = flows.hash(&nat.likely_reply(tuple, dnat, snat));
+    rules.touch_many(&tuples[..tuples_used], |tuple, snat, to| {
+        replies[replies_used] = flows.hash(&nat.likely_reply(tuple, to, snat));
         replies_used += 1;
     });
     flows.touch_places(replies[..replies_used].iter().copied());

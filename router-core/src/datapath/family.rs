@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::{Leg, Tuple};
-use crate::packet::{Addresses, Ends, PacketMut, Ports, Protocol, Version};
+use crate::packet::{Addresses, Ends, PacketMut, ParseError, Ports, Protocol, Version};
 use crate::rules::Selected;
 use crate::verdict::{Egress, Ingress};
 use wg_proto::PeerIndex;
@@ -11,6 +11,9 @@ use wg_proto::PeerIndex;
 /// An address of a version that packets can be routed by.
 pub(crate) trait Family: Selected + Into<IpAddr> {
     const VERSION: Version;
+
+    /// Parses a packet that claims to be of this version.
+    fn parse(bytes: &mut [u8]) -> Result<PacketMut<'_>, ParseError>;
 
     /// The pair's addresses, if they are of this version.
     fn pair(addresses: Addresses) -> Option<(Self, Self)>;
@@ -27,6 +30,11 @@ pub(crate) trait Family: Selected + Into<IpAddr> {
 
 impl Family for Ipv4Addr {
     const VERSION: Version = Version::V4;
+
+    #[inline(always)]
+    fn parse(bytes: &mut [u8]) -> Result<PacketMut<'_>, ParseError> {
+        PacketMut::parse_v4(bytes)
+    }
 
     #[inline]
     fn pair(addresses: Addresses) -> Option<(Ipv4Addr, Ipv4Addr)> {
@@ -55,6 +63,11 @@ impl Family for Ipv4Addr {
 
 impl Family for Ipv6Addr {
     const VERSION: Version = Version::V6;
+
+    #[inline(always)]
+    fn parse(bytes: &mut [u8]) -> Result<PacketMut<'_>, ParseError> {
+        PacketMut::parse_v6(bytes)
+    }
 
     #[inline]
     fn pair(addresses: Addresses) -> Option<(Ipv6Addr, Ipv6Addr)> {

@@ -147,26 +147,27 @@ impl Path {
         offload: Offload,
     ) -> Verdict {
         let ahead = self.shared.turn.take();
-        // 1
-        let packet = match PacketMut::parse(bytes) {
-            Ok(packet) => packet,
-            Err(error) => return self.shared.malformed(now, ingress, error),
-        };
         let (shared, tick) = (&mut self.shared, Tick::from_nanos(now.as_nanos()));
-        match packet.version() {
-            Version::V4 => {
-                Road { side: &mut self.v4, shared, device, now, tick, ingress, offload, ahead }.take(packet)
+        match Version::of(bytes) {
+            Ok(Version::V4) => {
+                Road { side: &mut self.v4, shared, device, now, tick, ingress, offload, ahead }.take(bytes)
             }
-            Version::V6 => {
-                Road { side: &mut self.v6, shared, device, now, tick, ingress, offload, ahead }.take(packet)
+            Ok(Version::V6) => {
+                Road { side: &mut self.v6, shared, device, now, tick, ingress, offload, ahead }.take(bytes)
             }
+            Err(error) => shared.malformed(now, ingress, error),
         }
     }
 }
 
 impl<A: Family> Road<'_, A> {
     #[inline(always)]
-    fn take(mut self, mut packet: PacketMut<'_>) -> Verdict {
+    fn take(mut self, bytes: &mut [u8]) -> Verdict {
+        // 1
+        let mut packet = match A::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => return self.shared.malformed(self.now, self.ingress, error),
+        };
         match self.travel(&mut packet) {
             Ok(Passed::Forward(forward)) => {
                 self.shared.counters.forwarded_packets += 1;
@@ -366,8 +367,8 @@ impl<A: Family> Road<'_, A> {
     #[inline(always)]
     fn note(&mut self, session: SessionRef, step: Option<Step>) -> Result<(), Stop> {
         let Some(step) = step else { return Err(DropReason::TcpInvalid.into()) };
-        if step.from != step.to {
-            self.shared.rules.phase_changed(session, step.from, step.to);
+        if let Some(left) = step.left {
+            self.shared.rules.phase_changed(session, left, step.phase);
         }
         match step.verdict {
             TcpVerdict::Accept | TcpVerdict::AcceptNoStateChange => Ok(()),

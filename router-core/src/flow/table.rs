@@ -76,17 +76,17 @@ pub enum InsertError {
 pub struct Step {
     /// Whether the packet passes.
     pub verdict: TcpVerdict,
-    /// How far the flow had come before.
-    pub from: Phase,
-    /// How far it has come now.
-    pub to: Phase,
+    /// How far the flow has come now.
+    pub phase: Phase,
+    /// The phase it has left, if it did.
+    pub left: Option<Phase>,
 }
 
 impl Step {
     /// A packet passes, and its flow stays as far as it has come.
     #[inline]
     const fn staying(phase: Phase) -> Step {
-        Step { verdict: TcpVerdict::Accept, from: phase, to: phase }
+        Step { verdict: TcpVerdict::Accept, phase, left: None }
     }
 }
 
@@ -264,7 +264,7 @@ impl<A: Address> FlowTable<A> {
             (Phase::Unreplied | Phase::Replied | Phase::Tcp(_), _) => return Some(Step::staying(from)),
         };
         self.change(now, id, to);
-        Some(Step { verdict: TcpVerdict::Accept, from, to })
+        Some(Step { verdict: TcpVerdict::Accept, phase: to, left: Some(from) })
     }
 
     /// Takes a segment of a TCP flow. `None` if the flow is not there, or not TCP.
@@ -277,8 +277,11 @@ impl<A: Address> FlowTable<A> {
         if verdict == TcpVerdict::Accept {
             hot.last_seen = hot.last_seen.max(now);
         }
-        self.enter(now, id, from, to);
-        Some(Step { verdict, from, to })
+        if from == to {
+            return Some(Step { verdict, phase: to, left: None });
+        }
+        self.change(now, id, to);
+        Some(Step { verdict, phase: to, left: Some(from) })
     }
 
     /// Takes a later piece of a fragmented segment that passed: the end that sends in this direction has now sent all
@@ -398,13 +401,6 @@ impl<A: Address> FlowTable<A> {
     fn arm(&mut self, now: Tick, number: u32) {
         let hot = &self.hot[number as usize];
         self.wheel.arm(now, number, hot.phase().rank(), hot.deadline());
-    }
-
-    #[inline(always)]
-    fn enter(&mut self, now: Tick, id: FlowId, from: Phase, to: Phase) {
-        if from != to {
-            self.change(now, id, to);
-        }
     }
 
     /// Another phase may mean an earlier deadline, which lazy arming cannot catch up with.

@@ -53,6 +53,7 @@ impl<A: Address> Dnat<A> {
     }
 
     /// The destination that takes the place of a selected one. Ports change for protocols that have them only.
+    #[inline]
     pub fn apply(&self, protocol: Protocol, dst: A, dst_port: u16) -> (A, u16) {
         let address = match self.address {
             Shift::Collapse(to) => to,

@@ -3,7 +3,6 @@
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::dnat::Dnat;
 use super::hold_down::{HOLD_DOWN, Remote};
 use super::mapping::Inside;
 use super::pool::{Mapping, PoolError, PoolId, Pools, has_ports};
@@ -104,16 +103,17 @@ impl<A: Address> Nat<A> {
         Some((inside.address, inside.port))
     }
 
-    /// Chooses the reply tuple of a new flow such that no flow in `flows` is known by it.
+    /// Chooses the reply tuple of a new flow such that no flow in `flows` is known by it. `to` is its destination after
+    /// translation.
     pub fn translate(
         &mut self,
         now: Tick,
         flows: &FlowTable<A>,
         original: &Tuple<A>,
-        dnat: Option<&Dnat<A>>,
+        to: (A, u16),
         snat: Snat,
     ) -> Result<Translation<A>, NatError> {
-        let sent = with_destination(original, dnat);
+        let sent = Tuple { dst: to.0, dst_port: to.1, ..*original };
         let chosen = self.choose(now, flows, original, &sent, snat);
         self.count(chosen.as_ref().err());
         let Vacant { reply, hash } = chosen?;
@@ -122,13 +122,13 @@ impl<A: Address> Nat<A> {
 
     /// What the reply tuple of such a flow will nearly always be, as hosts nearly always keep their ports. A guess: nothing is
     /// looked up.
-    pub(crate) fn likely_reply(&self, original: &Tuple<A>, dnat: Option<&Dnat<A>>, snat: Snat) -> Tuple<A> {
+    pub(crate) fn likely_reply(&self, original: &Tuple<A>, to: (A, u16), snat: Snat) -> Tuple<A> {
         let address = match snat {
             Snat::Off => None,
             Snat::Pool(id) => self.pools.pool(id).and_then(|pool| self.pools.address_for(pool, original.src)),
         };
-        let sent = with_destination(original, dnat);
-        Tuple { src: address.unwrap_or(sent.src), ..sent }.inverse()
+        let src = address.unwrap_or(original.src);
+        Tuple { src, dst: to.0, dst_port: to.1, ..*original }.inverse()
     }
 
     /// Gives back what a removed flow held. Its port is held for a while (MAP-6).
@@ -291,12 +291,6 @@ fn vacant<A: Address>(flows: &FlowTable<A>, sent: &Tuple<A>, outside: Outside<A>
     let reply = Tuple { src: outside.address, src_port: outside.port, ..*sent }.inverse();
     let hash = flows.hash(&reply);
     flows.lookup_hashed(hash, &reply).is_none().then_some(Vacant { reply, hash })
-}
-
-fn with_destination<A: Address>(original: &Tuple<A>, dnat: Option<&Dnat<A>>) -> Tuple<A> {
-    let Some(dnat) = dnat else { return *original };
-    let (dst, dst_port) = dnat.apply(original.protocol, original.dst, original.dst_port);
-    Tuple { dst, dst_port, ..*original }
 }
 
 fn inside_end<A: Address>(sent: &Tuple<A>) -> Inside<A> {

@@ -66,19 +66,29 @@ impl<'a> PacketMut<'a> {
     /// extension headers or 40 bytes of options.
     #[inline(always)]
     pub fn parse(bytes: &'a mut [u8]) -> Result<PacketMut<'a>, ParseError> {
-        match bytes.first().map(|first| first >> 4) {
-            Some(4) => ipv4::parse(bytes).and_then(|(network, len)| PacketMut::check(bytes, network, len)),
-            Some(6) => ipv6::parse(bytes).and_then(|(network, len)| PacketMut::check(bytes, network, len)),
-            Some(version) => Err(ParseError::UnknownVersion(version)),
-            None => Err(ParseError::TooShort { layer: Layer::Ipv4, need: ipv4::HEADER_BYTES, have: 0 }),
+        match Version::of(bytes)? {
+            Version::V4 => PacketMut::parse_v4(bytes),
+            Version::V6 => PacketMut::parse_v6(bytes),
         }
+    }
+
+    /// As [`parse`](PacketMut::parse), of what claims to be IPv4. The compiler then knows the version in all that follows.
+    #[inline(always)]
+    pub(crate) fn parse_v4(bytes: &'a mut [u8]) -> Result<PacketMut<'a>, ParseError> {
+        ipv4::parse(bytes).and_then(|(network, len)| PacketMut::check(bytes, network, len))
+    }
+
+    /// As [`parse`](PacketMut::parse), of what claims to be IPv6.
+    #[inline(always)]
+    pub(crate) fn parse_v6(bytes: &'a mut [u8]) -> Result<PacketMut<'a>, ParseError> {
+        ipv6::parse(bytes).and_then(|(network, len)| PacketMut::check(bytes, network, len))
     }
 
     /// Checks the upper layer of a packet of `len` bytes.
     #[inline(always)]
     fn check(bytes: &'a mut [u8], network: Network, len: usize) -> Result<PacketMut<'a>, ParseError> {
         let bytes = &mut bytes[..len];
-        let upper = transport::check(&network, bytes)?;
+        let upper = transport::check(network, bytes)?;
         Ok(PacketMut { bytes, network, upper })
     }
 

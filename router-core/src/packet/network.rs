@@ -2,6 +2,7 @@
 //! Small on purpose: it is part of every parsed packet, and copying it is on every packet's path.
 
 use super::address::{Protocol, Version};
+use super::error::{Layer, ParseError};
 use super::field::{u16_at, u32_at};
 use super::fragment::{Datagram, Span};
 use super::{ipv4, ipv6};
@@ -24,6 +25,19 @@ pub(super) struct Fragment {
     /// Where the identification's field is.
     pub(super) identification_at: u16,
     pub(super) span: Span,
+}
+
+impl Version {
+    /// The version that a packet claims to be of.
+    #[inline(always)]
+    pub(crate) fn of(packet: &[u8]) -> Result<Version, ParseError> {
+        match packet.first().map(|first| first >> 4) {
+            Some(4) => Ok(Version::V4),
+            Some(6) => Ok(Version::V6),
+            Some(version) => Err(ParseError::UnknownVersion(version)),
+            None => Err(ParseError::TooShort { layer: Layer::Ipv4, need: ipv4::HEADER_BYTES, have: 0 }),
+        }
+    }
 }
 
 impl Network {

@@ -49,8 +49,10 @@ pub(super) enum Upper {
 }
 
 /// Checks that the upper-layer header of `packet`, which is cut to its exact length, is whole.
+///
+/// `network` comes by value, and goes on so: for what it holds to stay in registers, nobody may be given its address.
 #[inline(always)]
-pub(super) fn check(network: &Network, packet: &[u8]) -> Result<Upper, ParseError> {
+pub(super) fn check(network: Network, packet: &[u8]) -> Result<Upper, ParseError> {
     if network.is_later_piece() {
         return Ok(Upper::LaterPiece);
     }
@@ -63,7 +65,7 @@ pub(super) fn check(network: &Network, packet: &[u8]) -> Result<Upper, ParseErro
 
 impl Upper {
     #[inline]
-    fn of(network: &Network) -> Upper {
+    fn of(network: Network) -> Upper {
         match (network.protocol, network.version) {
             (Protocol::TCP, _) => Upper::Tcp,
             (Protocol::UDP, _) => Upper::Udp,
@@ -73,7 +75,7 @@ impl Upper {
     }
 
     #[inline(always)]
-    fn check(self, network: &Network, bytes: &[u8]) -> Result<(), ParseError> {
+    fn check(self, network: Network, bytes: &[u8]) -> Result<(), ParseError> {
         match self {
             Upper::Tcp => tcp::check(bytes),
             Upper::Udp => udp::check(network.version, bytes, network.fragment.is_some()),
@@ -105,7 +107,7 @@ fn read_icmp(version: Version, icmp: &[u8]) -> Transport {
 
 /// A header cut short by fragmentation condemns the whole datagram (FRG-2), not just this piece.
 #[cold]
-fn poison_if_first_piece(network: &Network, packet: &[u8], error: ParseError) -> ParseError {
+fn poison_if_first_piece(network: Network, packet: &[u8], error: ParseError) -> ParseError {
     match (error, network.fragment) {
         (ParseError::TooShort { .. }, Some(fragment)) => {
             ParseError::TinyFirstFragment(fragment.datagram(network.version, packet))

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::rule::{Destination, EgressChoice, RuleError};
-use crate::flow::Address;
+use crate::flow::{Address, Tuple};
 use crate::nat;
 use crate::packet::{Protocol, Version};
 use crate::selector::{AddressRange, IpRange, PortRange, Selector};
@@ -42,7 +42,7 @@ pub(super) struct Way<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Action<A> {
-    pub(crate) dnat: Option<nat::Dnat<A>>,
+    dnat: Option<nat::Dnat<A>>,
     pub(crate) egress: EgressChoice,
     /// Which destination of the rule it was.
     pub(crate) position: u16,
@@ -206,9 +206,10 @@ impl<A: Address> Way<A> {
         self.end.to_number() as u64 ^ u64::from(self.action.position)
     }
 
+    /// Where a packet that matches goes.
     #[inline]
-    pub(super) fn dnat(&self) -> Option<&nat::Dnat<A>> {
-        self.action.dnat.as_ref()
+    pub(super) fn destination(&self, packet: &Tuple<A>) -> (A, u16) {
+        self.action.destination(packet)
     }
 
     #[inline]
@@ -216,6 +217,17 @@ impl<A: Address> Way<A> {
         self.end >= destination
             && self.protocol.is_none_or(|mine| mine == protocol)
             && self.ports.contains(port)
+    }
+}
+
+impl<A: Address> Action<A> {
+    /// Where a packet that matches goes.
+    #[inline]
+    pub(crate) fn destination(&self, packet: &Tuple<A>) -> (A, u16) {
+        match &self.dnat {
+            Some(dnat) => dnat.apply(packet.protocol, packet.dst, packet.dst_port),
+            None => (packet.dst, packet.dst_port),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) use slots::{Dead, Session};
 use crate::datapath::SourceChecked;
 use crate::flow::{BATCH, Direction, Phase, SessionRef, SessionUse, Standing, Tuple};
 use crate::index::touch_all;
-use crate::nat::{self, Snat};
+use crate::nat::Snat;
 use crate::packet::Protocol;
 use crate::verdict::Refusal;
 use leases::Leases;
@@ -53,10 +53,10 @@ pub(crate) struct Rules {
 
 /// The rule that allows a packet to open a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Match<A> {
+pub(crate) struct Match<'a, A> {
     pub(crate) session: SessionRef,
     pub(crate) snat: Snat,
-    pub(crate) action: Action<A>,
+    pub(crate) action: &'a Action<A>,
 }
 
 /// No rule allows a packet.
@@ -134,7 +134,7 @@ impl Rules {
         destination: A,
         protocol: Protocol,
         port: u16,
-    ) -> Result<Match<A>, NoMatch> {
+    ) -> Result<Match<'_, A>, NoMatch> {
         let mut none = NoMatch { lapsed: false, refusal: None };
         for subject in self.subjects.of(from.ingress(), from.source().into()) {
             none.refusal = none.refusal.or(Some(subject.deny()));
@@ -150,18 +150,19 @@ impl Rules {
                     continue;
                 }
                 let (session, snat) = self.slots.reference(slot);
-                return Ok(Match { session, snat, action: *action });
+                return Ok(Match { session, snat, action });
             }
         }
         Err(none)
     }
 
     /// Brings what [`classify`](Rules::classify) will read about a batch into the cache: sources and destinations of
-    /// packets that open a flow. Then says of each that it seems to allow how it is translated.
+    /// packets that open a flow. Then says of each that it seems to allow how its
+    /// source is translated, and its destination.
     pub(crate) fn touch_many<A: Selected + Into<IpAddr>>(
         &self,
         packets: &[Tuple<A>],
-        mut likely: impl FnMut(&Tuple<A>, Snat, Option<&nat::Dnat<A>>),
+        mut likely: impl FnMut(&Tuple<A>, Snat, (A, u16)),
     ) {
         let packets = &packets[..packets.len().min(BATCH)];
         let (mut tags, mut slots, mut found) = ([0; BATCH], [None; BATCH], [None; BATCH]);
@@ -181,7 +182,7 @@ impl Rules {
             if let (Some(way), Some(slot)) = (way, slot)
                 && way.matches(packet.dst, packet.protocol, packet.dst_port)
             {
-                likely(packet, self.slots.snat(*slot), way.dnat());
+                likely(packet, self.slots.snat(*slot), way.destination(packet));
             }
         }
     }

@@ -126,7 +126,7 @@ fn tmo_2_an_established_flow_outlives_the_transitory_timer_and_a_closed_one_does
     let quiet = Tick(NOW.0 + ticks(ESTABLISHED_TIMEOUT) - 1);
     assert!(expired(&mut table, quiet).is_empty());
     let rst = table.tcp(quiet, id, Direction::Original, &segment(TcpFlags::RST, 101)).unwrap();
-    assert_eq!(rst.to, Phase::Tcp(crate::flow::tcp_state::TcpState::Reset));
+    assert_eq!(rst.phase, Phase::Tcp(crate::flow::tcp_state::TcpState::Reset));
     let then = Tick(quiet.0 + ticks(TRANSITORY_TIMEOUT) + 1);
     assert_eq!(expired(&mut table, then).len(), 1, "an earlier deadline is armed at once");
 }
@@ -272,7 +272,7 @@ fn v6_flows_work_like_v4_ones() {
     };
     let id = table.insert(NOW, &flow).unwrap();
     assert_eq!(table.lookup(&flow.reply), Some((id, Direction::Reply)));
-    assert_eq!(table.datagram(NOW, id, Direction::Reply).unwrap().to, Phase::Replied);
+    assert_eq!(table.datagram(NOW, id, Direction::Reply).unwrap().phase, Phase::Replied);
     assert!(table.remove(id).is_some());
     assert_eq!(table.lookup(&flow.reply), None);
 }
@@ -286,7 +286,7 @@ fn established(table: &mut FlowTable<Ipv4Addr>, now: Tick, number: u16) -> FlowI
     let answer = Segment { ack: 101, ..segment(TcpFlags::SYN.with(TcpFlags::ACK), 500) };
     table.tcp(now, id, Direction::Reply, &answer).unwrap();
     let step = table.tcp(now, id, Direction::Original, &segment(TcpFlags::ACK, 101)).unwrap();
-    assert_eq!(step.to.rank(), Rank::Settled);
+    assert_eq!(step.phase.rank(), Rank::Settled);
     id
 }
 

@@ -106,8 +106,8 @@ proptest! {
                         let packet = Segment { ack: 101, ..segment(flags, 100) };
                         let step = table.tcp(now, id, direction, &packet);
                         let step = step.or_else(|| table.datagram(now, id, direction)).unwrap();
-                        prop_assert_eq!(step.from, list[position].phase);
-                        list[position].phase = step.to;
+                        prop_assert_eq!(step.left.unwrap_or(step.phase), list[position].phase);
+                        list[position].phase = step.phase;
                         if step.verdict == TcpVerdict::Accept {
                             list[position].last_seen = now;
                         }

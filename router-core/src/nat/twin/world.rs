@@ -54,7 +54,7 @@ impl World {
         dnat: Option<&Dnat<Ipv4Addr>>,
         snat: Snat,
     ) -> Result<Translation<Ipv4Addr>, NatError> {
-        self.nat.translate(self.now, &self.flows, original, dnat, snat)
+        self.nat.translate(self.now, &self.flows, original, sent_to(original, dnat), snat)
     }
 
     pub(in crate::nat) fn close(&mut self, translation: &Translation<Ipv4Addr>) {
@@ -66,6 +66,12 @@ impl World {
     pub(in crate::nat) fn wait_secs(&mut self, secs: u64) {
         self.now = Tick::from_nanos(self.now.as_nanos() + secs * 1_000_000_000);
     }
+}
+
+/// Where a flow goes.
+pub(in crate::nat) fn sent_to(original: &Tuple<Ipv4Addr>, dnat: Option<&Dnat<Ipv4Addr>>) -> (Ipv4Addr, u16) {
+    let (dst, dst_port) = (original.dst, original.dst_port);
+    dnat.map_or((dst, dst_port), |dnat| dnat.apply(original.protocol, dst, dst_port))
 }
 
 pub(in crate::nat) fn host(last: u8) -> Ipv4Addr {
