@@ -308,6 +308,7 @@ mod tests {
     fn a_selector_prints_as_one_would_say_it() {
         let selector = Selector::new(ips(1, 9), Some(Protocol::TCP), Some(PortRange::single(22))).unwrap();
         assert_eq!(alloc::format!("{selector}"), "10.0.0.1-10.0.0.9 tcp 22");
+        assert_eq!(alloc::format!("{}", PortRange::new(22, 25).unwrap()), "22-25");
         let all: IpRange = "10.0.0.0/24".parse::<IpNet>().unwrap().into();
         assert_eq!(alloc::format!("{all}"), "10.0.0.0-10.0.0.255");
         assert_eq!(alloc::format!("{}", IpRange::single(ip(7))), "10.0.0.7");

@@ -23,3 +23,21 @@ fn malformed(packet: &[u8]) -> DropReason {
         Some(_) => DropReason::UnknownVersion,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_packet_is_named_by_its_version_or_its_length() {
+        for (bytes, reason) in [
+            (&[][..], DropReason::TooShort),
+            (&[0x45; 19], DropReason::TooShort),
+            (&[0x60; 39], DropReason::TooShort),
+            (&[0x50; 60], DropReason::UnknownVersion),
+            (&[0x04; 60], DropReason::UnknownVersion),
+        ] {
+            assert_eq!(malformed(bytes), reason, "{bytes:?}");
+        }
+    }
+}

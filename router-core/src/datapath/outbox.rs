@@ -62,4 +62,18 @@ mod tests {
         while outbox.pop().is_some() {}
         assert_eq!(outbox.push(Egress::Tun, large()), Ok(()));
     }
+
+    #[test]
+    fn p27_bytes_on_their_way_out_are_counted_to_the_last_one() {
+        const MIB: usize = 1024 * 1024;
+        let mut outbox = Outbox::default();
+        let large = || alloc::vec![0; MIB].into_boxed_slice();
+        assert_eq!((0..20).filter(|_| outbox.push(Egress::Tun, large()).is_ok()).count(), 9);
+        assert_eq!(outbox.push(Egress::Tun, Box::from([0])), Err(Full));
+        for _ in 0..3 {
+            assert!(outbox.pop().is_some());
+            assert_eq!(outbox.push(Egress::Tun, large()), Ok(()));
+            assert_eq!(outbox.push(Egress::Tun, Box::from([0])), Err(Full));
+        }
+    }
 }

@@ -121,17 +121,21 @@ impl Desk {
     }
 
     pub(crate) fn with(config: NodeConfig) -> Desk {
-        Desk::built(NodeConfig { tun_mtu_bytes: Some(1500), ..config })
+        Desk::built(NodeConfig { tun_mtu_bytes: Some(1500), ..config }, [7; 32])
     }
 
     pub(crate) fn without_tun() -> Desk {
-        Desk::built(NodeConfig::default())
+        Desk::built(NodeConfig::default(), [7; 32])
     }
 
-    fn built(config: NodeConfig) -> Desk {
+    pub(crate) fn seeded(seed: [u8; 32]) -> Desk {
+        Desk::built(NodeConfig { tun_mtu_bytes: Some(1500), ..NodeConfig::default() }, seed)
+    }
+
+    fn built(config: NodeConfig, seed: [u8; 32]) -> Desk {
         let overlay_addresses = vec![ip(V4.router), ip(V6.router)];
         let config = NodeConfig { overlay_addresses, sessions_max: 1000, ..config };
-        let mut node = Node::new(config, [7; 32]);
+        let mut node = Node::new(config, seed);
         let now = Instant::from_nanos(1_000_000_000_000);
         let mut peer = |number: u8, addresses: &[&str]| {
             let mut config = PeerConfig::new(PrivateKey::from_bytes([number; 32]).public_key());

@@ -1,8 +1,12 @@
 //! Whose packet it is, while senders, sessions and addresses come and go: FLT-1, P1, P15, P17.
 
-use router_core::packet::Protocol;
+use std::time::Duration;
+
+use router_core::flow::Caps;
+use router_core::nat::Snat;
+use router_core::packet::{Protocol, TcpFlags};
 use router_core::rules::{IngressMatch, Rule, RuleSnapshot, SessionId, Subject};
-use router_core::{DropReason, Egress, NodeConfig, Refusal};
+use router_core::{DropReason, Egress, Ingress, NodeConfig, Refusal};
 
 use crate::desk::*;
 
@@ -113,4 +117,87 @@ fn p17_a_snapshot_may_move_a_session_from_one_sender_to_another() {
     }
     assert_prohibited(&desk.alice_sends(question(V4.alice)).answered());
     desk.bob_sends(question(V4.bob)).forwarded_to(Egress::Tun);
+}
+
+#[test]
+fn flt_8_whose_lease_has_lapsed_hears_it_however_silent_the_session_is() {
+    let mut desk = Desk::new();
+    let lease = Some(desk.now.saturating_add(Duration::from_secs(15)));
+    let destinations = vec![destination(V4.plain, None)];
+    let rule = Rule { lease, deny: Refusal::Silent, ..rule(1, desk.alice, V4.alice, destinations) };
+    desk.node.open_session(desk.now, &rule).unwrap();
+    desk.wait(Duration::from_secs(20));
+    assert_prohibited(&desk.alice_sends(question(V4.alice)).answered());
+    assert_eq!(desk.dropped(DropReason::LeaseLapsed), 1);
+}
+
+#[test]
+fn p17_a_session_that_changes_in_anything_but_its_lease_is_another() {
+    let mut desk = Desk::new();
+    let base = Rule { snat: Snat::Off, ..rule(1, desk.alice, V4.alice, vec![destination(V4.plain, None)]) };
+    let subject = Subject { ingress: IngressMatch::Any, ..base.subject };
+    let caps = Caps { flows_max: 7, ..base.caps };
+    for changed in [
+        Rule { subject, ..base.clone() },
+        Rule { deny: Refusal::Silent, ..base.clone() },
+        Rule { snat: Snat::Pool(LAN_POOL), ..base.clone() },
+        Rule { caps, ..base.clone() },
+        Rule { destinations: vec![destination(V4.lan, None)], ..base.clone() },
+    ] {
+        for (rule, is_new) in [(&base, false), (&changed, true), (&base, true)] {
+            let snapshot = RuleSnapshot { pools: pools(), rules: vec![rule.clone()] };
+            let applied = desk.node.apply(desk.now, &snapshot).unwrap();
+            // The very first is there before none was.
+            if applied.kept + applied.removed > 0 {
+                assert_eq!(applied.kept == 0, is_new, "{changed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn p17_a_snapshot_renews_and_ends_leases() {
+    let mut desk = Desk::new();
+    let rule = rule(1, desk.alice, V4.alice, vec![destination(V4.plain, None)]);
+    let start = desk.now;
+    let apply = |desk: &mut Desk, secs: Option<u64>| {
+        let lease = secs.map(|secs| start.saturating_add(Duration::from_secs(secs)));
+        let rules = vec![Rule { lease, ..rule.clone() }];
+        desk.node.apply(desk.now, &RuleSnapshot { pools: Vec::new(), rules }).unwrap();
+    };
+    apply(&mut desk, Some(15));
+    apply(&mut desk, Some(30));
+    desk.wait(Duration::from_secs(20));
+    desk.alice_sends(question(V4.alice)).forwarded_to(Egress::Tun);
+    desk.wait(Duration::from_secs(11));
+    desk.alice_sends(question(V4.alice)).answered();
+    apply(&mut desk, None);
+    desk.wait(Duration::from_secs(1000));
+    desk.alice_sends(question(V4.alice)).forwarded_to(Egress::Tun);
+}
+
+#[test]
+fn cap_in_a_full_table_a_session_takes_from_who_has_more_than_a_share_and_from_nobody_else() {
+    let mut desk = Desk::with(NodeConfig { flows_max_v4: 8, ..NodeConfig::default() });
+    for (id, peer, source) in [(1, desk.alice, V4.alice), (2, desk.bob, V4.bob)] {
+        let rule = rule(id, peer, source, vec![destination(V4.plain, None)]);
+        desk.node.open_session(desk.now, &rule).unwrap();
+    }
+    let held = |desk: &Desk, id| {
+        desk.node.sessions().find(|session| session.id == SessionId(id)).map(|session| session.flows)
+    };
+    for port in 1..=8 {
+        desk.connect(&at(V4.alice, port), &at(V4.plain, 22));
+    }
+    for port in 1..=6 {
+        desk.wait(Duration::from_millis(20));
+        let ingress = Ingress::Peer(desk.bob);
+        let (from, to) = (at(V4.bob, port), at(V4.plain, 22));
+        desk.take(ingress, tcp(&from, &to, TcpFlags::SYN, 1000, 0, b""));
+        let syn_ack = TcpFlags::SYN.with(TcpFlags::ACK);
+        desk.tun_brings(tcp(&to, &from, syn_ack, 5000, 1001, b""));
+        desk.take(ingress, tcp(&from, &to, TcpFlags::ACK, 1001, 5001, b""));
+    }
+    assert_eq!((held(&desk, 1), held(&desk, 2)), (Some(4), Some(4)));
+    assert_eq!(desk.dropped(DropReason::FlowTableFull), 2);
 }

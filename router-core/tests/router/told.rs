@@ -1,10 +1,14 @@
 //! What a router says of itself: counters, flows, bounds, explanations in words.
 
+use std::time::Duration;
+
 use router_core::flow::{BATCH, Caps};
+use router_core::nat::Snat;
 use router_core::packet::TcpFlags;
-use router_core::rules::{Rule, SessionId};
+use router_core::rules::{Rule, RuleSnapshot, SessionId};
 use router_core::{
-    DropReason, Egress, FLOW_V4_BYTES, FLOW_V6_BYTES, Ingress, Node, NodeConfig, Offload, Refusal, Verdict,
+    DropReason, Egress, Explanation, FLOW_V4_BYTES, FLOW_V6_BYTES, Ingress, Node, NodeConfig, Offload,
+    Refusal, Verdict,
 };
 use wg_proto::{Instant, PeerConfig, PrivateKey};
 
@@ -45,7 +49,7 @@ fn resets_of_the_routers_own_are_counted_as_answers() {
     desk.connect(&at(V4.alice, 5000), &at(V4.plain, 22));
     let before = desk.node.counters().answers;
     desk.node.close_session(desk.now, SessionId(12));
-    let own = desk.wait(std::time::Duration::ZERO);
+    let own = desk.wait(Duration::ZERO);
     assert!(own.len() >= 2);
     assert_eq!(desk.node.counters().answers - before, own.len() as u64);
 }
@@ -140,4 +144,73 @@ fn explanations_name_both_ends_as_they_leave() {
     assert!(said.contains(&format!("{} > {}", V4.alice, V4.plain)), "{said}");
     let said = explain(udp(&at(V4.alice, 5000), &at(V4.elsewhere, 53), b"?"));
     assert!(said.contains(DropReason::NotAllowed.name()), "{said}");
+}
+
+#[test]
+fn answers_are_counted_whatever_they_say() {
+    let mut desk = Desk::ready();
+    for answers in 1..=4 {
+        let packet = match answers % 2 {
+            0 => ping(V4.alice, V4.router, 1),
+            _ => udp(&at(V4.alice, 5000), &at(V4.elsewhere, 53), b"?"),
+        };
+        desk.alice_sends(packet).answered();
+        assert_eq!(desk.node.counters().answers, answers);
+    }
+}
+
+#[test]
+fn sessions_show_their_leases() {
+    let mut desk = Desk::new();
+    let lease = Some(desk.now.saturating_add(Duration::from_secs(15)));
+    for (id, lease) in [(1, lease), (2, None)] {
+        let rule = Rule { lease, ..rule(id, desk.alice, V4.alice, vec![destination(V4.plain, None)]) };
+        desk.node.open_session(desk.now, &rule).unwrap();
+    }
+    let shown = |id| desk.node.sessions().find(|session| session.id == SessionId(id)).map(|it| it.lease);
+    assert_eq!((shown(1), shown(2)), (Some(lease), Some(None)));
+}
+
+#[test]
+fn explanations_tell_pings_of_the_router_from_other_packets_to_it() {
+    let desk = Desk::ready();
+    let explain = |ingress, packet: Vec<u8>| desk.node.explain(desk.now, ingress, &packet);
+    let alice = Ingress::Peer(desk.alice);
+    for net in BOTH {
+        assert_eq!(explain(alice, ping(net.alice, net.router, 1)), Explanation::AnsweredHere);
+        let packet = udp(&at(net.alice, 5000), &at(net.router, 53), b"?");
+        assert!(matches!(explain(alice, packet), Explanation::Refused { .. }));
+        let elsewhere = ping(net.alice, net.elsewhere, 1);
+        assert!(matches!(explain(alice, elsewhere), Explanation::Refused { .. }));
+    }
+}
+
+#[test]
+fn an_answer_in_a_closed_session_is_explained_by_that() {
+    let mut desk = Desk::ready();
+    let sent = desk.alice_sends(udp(&at(V4.alice, 5000), &at(V4.target, 53), b"?"));
+    let sent = sent.forwarded_to(desk.site_side());
+    let answer = router_core::sim::wire::udp(&ends_of(&sent).reversed(), b"!");
+    let explain = |desk: &Desk| desk.node.explain(desk.now, Ingress::Peer(desk.site), &answer);
+    assert!(matches!(explain(&desk), Explanation::Flow { is_reply: true, .. }));
+    desk.node.close_session(desk.now, SessionId(10));
+    let explanation = explain(&desk);
+    assert!(
+        matches!(explanation, Explanation::Refused { reason: DropReason::SessionClosed, .. }),
+        "{explanation}"
+    );
+}
+
+#[test]
+fn what_a_router_draws_comes_from_its_seed() {
+    let identification = |seed| {
+        let mut desk = Desk::seeded([seed; 32]);
+        let rule = rule(1, desk.alice, V4.alice, vec![destination(V4.lan, None)]);
+        let rule = Rule { snat: Snat::Pool(LAN_POOL), ..rule };
+        desk.node.apply(desk.now, &RuleSnapshot { pools: pools(), rules: vec![rule] }).unwrap();
+        let packet = udp(&at(V4.alice, 5000), &at(V4.lan, 53), b"?");
+        desk.alice_sends(packet).forwarded_to(Egress::Tun)[4..6].to_vec()
+    };
+    assert_eq!(identification(1), identification(1));
+    assert!((2..6).any(|seed| identification(seed) != identification(1)));
 }

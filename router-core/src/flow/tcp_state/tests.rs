@@ -469,6 +469,42 @@ fn tcp_3_a_syn_ack_that_answers_another_syn_is_a_challenge() {
 }
 
 #[test]
+fn tcp_3_data_before_the_handshake_is_no_challenge() {
+    let mut track = TcpTrack::open(&syn(C), false).unwrap();
+    assert_eq!(track.step(Reply, &data(S, 99, 1)), Invalid(InvalidTcp::OutOfTurn));
+    assert_eq!(track.step(Original, &segment(RST, 99, 0)), Invalid(InvalidTcp::ResetOutsideWindow));
+}
+
+#[test]
+fn tcp_1_a_repeated_syn_may_come_without_options_and_another_is_a_new_attempt() {
+    let bare = |seq| Segment { window_scale: None, ..syn(seq) };
+    for (second, scale) in [(bare(C), 3), (bare(c(100)), 0), (syn(c(100)), 3)] {
+        let mut track = TcpTrack::open(&syn(C), false).unwrap();
+        assert_eq!(track.step(Original, &second), Accept);
+        assert_eq!(track.step(Reply, &syn_ack(S, second.seq.wrapping_add(1))), Accept);
+        assert_eq!(track.scale(Original), scale, "{second:?}");
+    }
+}
+
+#[test]
+fn tcp_2_the_window_of_a_syn_is_not_scaled() {
+    for (offset, verdict) in [(1001, Accept), (1002, Invalid(InvalidTcp::BeyondWindow))] {
+        let mut track = TcpTrack::open(&syn(C), false).unwrap();
+        track.step(Reply, &syn_ack(S, C + 1));
+        track.step(Original, &ack(C + 1, S + 1));
+        assert_eq!(track.step(Original, &data(c(offset), S + 1, 1)), verdict, "{offset}");
+    }
+}
+
+#[test]
+fn tcp_4_nobody_knows_the_numbers_of_a_flow_that_was_picked_up() {
+    let mut track = TcpTrack::open(&ack(C + 1, S + 1), true).unwrap();
+    assert_eq!(track.step(Reply, &segment(RST, S + 0x4000_0000, 0)), AcceptNoStateChange);
+    assert_eq!(track.step(Original, &data(C.wrapping_add(0x4000_0000), S + 1, 100)), Accept);
+    assert_eq!(track.state(), TcpState::Established);
+}
+
+#[test]
 fn tcp_1_a_challenge_acknowledges_nothing_of_the_handshake_that_follows() {
     let mut track = TcpTrack::open(&syn(C), false).unwrap();
     track.step(Reply, &ack(S, 99));

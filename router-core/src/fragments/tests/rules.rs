@@ -247,3 +247,20 @@ fn p04_a_datagram_that_cannot_be_condemned_for_want_of_room_does_not_pass_either
     assert_eq!(fragments.first(at(3), BOB, piece(7, 0, 8, true), 'v'), Ok(()), "others do not notice");
     assert_eq!(fragments.first(at(16), ALICE, piece(7, 0, 8, true), 'v'), Ok(()), "no longer than it takes");
 }
+
+#[test]
+fn p15_pieces_of_who_is_forgotten_are_given_up_and_counted_released_or_not() {
+    let mut fragments = fragments();
+    for id in 1..=3 {
+        fragments.later(at(0), ALICE, piece(id, 16, 16, false), b"early").unwrap();
+        fragments.later(at(0), BOB, piece(id, 16, 16, false), b"early").unwrap();
+    }
+    for (subject, id) in [(ALICE, 1), (ALICE, 2), (BOB, 1)] {
+        fragments.first(at(0), subject, piece(id, 0, 16, true), 'v').unwrap();
+    }
+    assert_eq!(fragments.take_given_up(), 0);
+    fragments.forget(|subject, _| *subject == ALICE);
+    assert_eq!((fragments.take_given_up(), fragments.take_given_up()), (3, 0));
+    assert_eq!(fragments.parked_bytes_used(), 3 * 5);
+    assert_eq!(released(&mut fragments).len(), 1);
+}

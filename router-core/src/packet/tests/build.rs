@@ -140,6 +140,23 @@ fn pings_of_our_own_addresses_are_answered() {
 }
 
 #[test]
+fn a_ping_is_answered_in_its_own_class_of_traffic_and_without_a_mark_of_congestion() {
+    for (source, destination) in [V4, V6] {
+        let mut ping = made::echo_request(&ends(source, destination), b"hello");
+        let is_v4 = ping[0] >> 4 == 4;
+        if is_v4 {
+            ping[1] = 0xb8 | 1;
+            made::fix_ipv4_checksum(&mut ping);
+        } else {
+            (ping[0], ping[1]) = (0x6b, 0x90);
+        }
+        let reply = built(ping, echo_reply).unwrap();
+        let class = if is_v4 { reply[1] } else { reply[0] << 4 | reply[1] >> 4 };
+        assert_eq!(class, 0xb8);
+    }
+}
+
+#[test]
 fn what_is_no_whole_and_right_echo_request_gets_no_reply() {
     let v4 = ends(V4.0, V4.1);
     let request = made::echo_request(&v4, &[7; 64]);

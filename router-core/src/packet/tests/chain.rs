@@ -74,6 +74,15 @@ fn ext1_a_header_that_is_cut_says_what_is_missing() {
 }
 
 #[test]
+fn frg4_a_fragment_header_is_eight_bytes_long_whatever_its_reserved_byte_says() {
+    let (number, mut header) = fragment_header(0, false, 7);
+    header[1] = 3;
+    let mut bytes = with_extensions(&made::udp(&v6(), &[0; 64]), &[(number, header)]);
+    let packet = PacketMut::parse(&mut bytes).unwrap();
+    assert_eq!((packet.transport(), packet.ports()), (Transport::Udp, v6().ports));
+}
+
+#[test]
 fn ext1_at_most_eight_headers_are_walked() {
     let chain = |len| vec![options(DESTINATION_OPTIONS, 8); len];
     assert!(udp_behind(&chain(8)).is_ok());

@@ -34,6 +34,20 @@ fn mtu4_only_syns_are_clamped_and_only_downwards() {
 }
 
 #[test]
+fn mtu4_an_option_of_another_kind_or_length_is_no_segment_size() {
+    for options in [[253, 4, 0x05, 0xb4], [2, 3, 0x05, 1]] {
+        let mut bytes = made::tcp(&ends(V4.0, V4.1), TcpFlags::SYN, 1, &options, b"");
+        assert!(!PacketMut::parse(&mut bytes).unwrap().clamp_mss(100), "{options:?}");
+    }
+}
+
+#[test]
+fn flags_that_are_there_already_stay() {
+    let syn_ack = TcpFlags::SYN.with(TcpFlags::ACK);
+    assert_eq!(syn_ack.with(TcpFlags::ACK), syn_ack);
+}
+
+#[test]
 fn mtu4_a_syn_without_the_option_gets_none() {
     let mut bytes = made::tcp(&ends(V4.0, V4.1), TcpFlags::SYN, 1, &[4, 2, 1, 1], b"");
     assert!(!PacketMut::parse(&mut bytes).unwrap().clamp_mss(100));
