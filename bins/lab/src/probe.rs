@@ -104,9 +104,8 @@ pub fn crowd(
 ) -> Result<Crowd> {
     let line = format!("{} crowd {endpoint} {public_key} {gateway} {first} {count} {seconds}", program()?);
     let output = host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 20))?.ok()?;
-    let json: Value = serde_json::from_str(&output.stdout)?;
-    let number = |name: &str| json[name].as_u64().with_context(|| format!("no {name} in {json}"));
-    Ok(Crowd { sessions: number("sessions")?, answered: number("answered")? })
+    let json = parsed(&output.stdout)?;
+    Ok(Crowd { sessions: number(&json, "sessions")?, answered: number(&json, "answered")? })
 }
 
 /// Takes up a UDP port and never reads from it.

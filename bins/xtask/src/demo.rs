@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use sluice_lab::services::{Direction, Dns, Nginx};
 use sluice_lab::sluice::Dial;
 use sluice_lab::topology::{Chain, ChainConfig, Spot};
 use sluice_lab::{Lab, probe, wait_until};
 
-use crate::cargo::{cargo, target};
-use crate::run::{Log, logged};
-use crate::setup;
+use crate::run::Log;
+use crate::{release, setup};
 
 const PICTURE: &str = "
     client (wireguard-go, curl, ssh, dig, iperf3, traceroute)
@@ -56,24 +55,8 @@ fn build() -> Result<()> {
     print!("Building release programs … ");
     std::io::stdout().flush()?;
     let started = Instant::now();
-    let log = Log::new("lab-build")?;
-    let arguments = [
-        "build",
-        "--locked",
-        "--release",
-        "-p",
-        "sluice-router",
-        "-p",
-        "sluice-connector",
-        "-p",
-        "sluice-lab",
-        "--bins",
-    ];
-    if let Err(failure) = logged(&mut cargo(&arguments), &log)? {
-        bail!("{}\n{}", failure.log, failure.reason);
-    }
+    release::build(&["sluice-router", "sluice-connector", "sluice-lab"], &Log::new("lab-build")?)?;
     println!("{:.1} s", started.elapsed().as_secs_f64());
-    sluice_lab::binaries::use_directory(target().join("release"));
     Ok(())
 }
 

@@ -6,13 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::Table;
-use sluice_lab::binaries;
 use sluice_lab::interop::{LongRun, Outcome, Roles};
 
-use crate::cargo::{cargo, target};
-use crate::peers;
-use crate::run::{Log, logged};
-use crate::setup;
+use crate::run::Log;
+use crate::{peers, release, setup};
 
 /// A renewal takes one attempt of 5 s more than REKEY_AFTER_TIME now and then, and each attempt can get lost; REJECT_AFTER_TIME
 /// is the end (whitepaper §6.1, §6.2).
@@ -55,14 +52,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
 
 fn build() -> Result<()> {
     let log = Log::new("interop-build")?;
-    if std::env::var_os("SLUICE_BIN_DIR").is_none() {
-        let arguments =
-            ["build", "--locked", "--release", "-p", "sluice-router", "-p", "sluice-lab", "--bins"];
-        if let Err(failure) = logged(&mut cargo(&arguments), &log)? {
-            bail!("{}\n{}", failure.log, failure.reason);
-        }
-        binaries::use_directory(target().join("release"));
-    }
+    release::build(&["sluice-router", "sluice-lab"], &log)?;
     if let Err(failure) = peers::install(&log)? {
         bail!("{}\n{}", failure.log, failure.reason);
     }

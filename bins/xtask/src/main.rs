@@ -15,6 +15,7 @@ mod interop;
 mod memory;
 mod mutants;
 mod peers;
+mod release;
 mod run;
 mod setup;
 mod soak;

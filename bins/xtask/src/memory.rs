@@ -4,17 +4,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
 
 use sluice_lab::peer::{Implementation, InterfaceConfig, WireguardInterface};
 use sluice_lab::sluice::{Router, RouterConfig};
-use sluice_lab::{KeyPair, Lab, Process, binaries};
+use sluice_lab::{KeyPair, Lab, Process};
 
-use crate::cargo::{cargo, root, target};
-use crate::run::{Log, logged};
-use crate::setup;
+use crate::cargo::{cargo, root};
+use crate::run::Log;
+use crate::{release, setup};
 
 /// What the plain programs may take before anybody uses them.
 const IDLE_MIB_MAX: f64 = 15.0;
@@ -44,7 +44,7 @@ struct Line {
 /// Measures and prints; fails if our own programs take more than they may.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     setup::prepare_lab()?;
-    build()?;
+    release::build(&["sluice-router"], &Log::new("memory-build")?)?;
     let mut lines = vec![router()?];
     for program in [
         Implementation::Sluice,
@@ -74,15 +74,6 @@ impl Line {
     fn is_within(&self, peers: u32) -> bool {
         self.idle <= IDLE_MIB_MAX && self.peer_bytes(peers).is_none_or(|bytes| bytes <= PEER_BYTES_MAX)
     }
-}
-
-fn build() -> Result<()> {
-    let mut build = cargo(&["build", "--locked", "--release", "-p", "sluice-router", "--bins"]);
-    if let Err(failure) = logged(&mut build, &Log::new("memory-build")?)? {
-        bail!("{}\n{}", failure.log, failure.reason);
-    }
-    binaries::use_directory(target().join("release"));
-    Ok(())
 }
 
 /// `sluice-router run` with a configuration that names nobody.

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use comfy_table::Table;
+use sluice_lab::Lab;
 use sluice_lab::soak::{Report, Tally, run};
-use sluice_lab::{Lab, binaries};
 
-use crate::cargo::{cargo, target};
-use crate::run::{Log, logged};
-use crate::setup;
+use crate::cargo::target;
+use crate::run::Log;
+use crate::{release, setup};
 
 /// Arguments of `cargo xtask soak`.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 /// Builds, runs, writes the samples, judges.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     setup::prepare_lab()?;
-    build()?;
+    release::build(&["sluice-router", "sluice-connector"], &Log::new("soak-build")?)?;
     let report = run(&Lab::new()?, Duration::from_secs(arguments.minutes * 60))?;
     let path = target().join("xtask/soak.csv");
     std::fs::create_dir_all(target().join("xtask"))?;
@@ -36,19 +36,6 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     report.check()?;
     println!("flat, and no unexpected warning");
     Ok(ExitCode::SUCCESS)
-}
-
-fn build() -> Result<()> {
-    if std::env::var_os("SLUICE_BIN_DIR").is_some() {
-        return Ok(());
-    }
-    let arguments =
-        ["build", "--locked", "--release", "-p", "sluice-router", "-p", "sluice-connector", "--bins"];
-    if let Err(failure) = logged(&mut cargo(&arguments), &Log::new("soak-build")?)? {
-        bail!("{}\n{}", failure.log, failure.reason);
-    }
-    binaries::use_directory(target().join("release"));
-    Ok(())
 }
 
 fn done(tally: Tally) -> String {

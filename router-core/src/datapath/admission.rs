@@ -90,8 +90,7 @@ impl<A: Family> Look<'_, A> {
             return Ok(to);
         }
         let inside = self.side.nat.inside_of(protocol, to.0, to.1).ok_or(DropReason::NoRoute)?;
-        let has_ports = protocol == Protocol::TCP || protocol == Protocol::UDP;
-        Ok(if has_ports { inside } else { (inside.0, to.1) })
+        Ok(if protocol.is_tcp_or_udp() { inside } else { (inside.0, to.1) })
     }
 
     /// To the peer that owns the destination, else to the TUN, unless the rule says otherwise.

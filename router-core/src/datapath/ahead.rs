@@ -120,7 +120,7 @@ fn tuple_v4(packet: &[u8]) -> Option<Tuple<Ipv4Addr>> {
     let protocol = Protocol(header[9]);
     let ports = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let tuple = Tuple::ports(protocol, (address(12), ports(20)), (address(16), ports(22)));
-    (protocol == Protocol::TCP || protocol == Protocol::UDP).then_some(tuple)
+    protocol.is_tcp_or_udp().then_some(tuple)
 }
 
 /// The tuple of a TCP or UDP packet without extension headers; nothing of it is checked.
@@ -133,5 +133,5 @@ fn tuple_v6(packet: &[u8]) -> Option<Tuple<Ipv6Addr>> {
     let protocol = Protocol(header[6]);
     let ports = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let tuple = Tuple::ports(protocol, (address(8)?, ports(40)), (address(24)?, ports(42)));
-    (protocol == Protocol::TCP || protocol == Protocol::UDP).then_some(tuple)
+    protocol.is_tcp_or_udp().then_some(tuple)
 }

@@ -67,7 +67,7 @@ impl<A: Address> Dnat<A> {
 
     fn apply_port(&self, protocol: Protocol, dst_port: u16) -> u16 {
         match self.port {
-            Some(_) if protocol != Protocol::TCP && protocol != Protocol::UDP => dst_port,
+            Some(_) if !protocol.is_tcp_or_udp() => dst_port,
             Some(Shift::Collapse(to)) => to,
             Some(Shift::Offset { from, to }) => to.saturating_add(dst_port.saturating_sub(from)),
             None => dst_port,

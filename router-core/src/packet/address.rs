@@ -130,6 +130,12 @@ impl Ends {
 pub struct Protocol(pub u8);
 
 impl Protocol {
+    /// Whether its packets have a source and a destination port. ICMP's identifiers are not meant.
+    #[inline]
+    pub const fn is_tcp_or_udp(self) -> bool {
+        matches!(self, Protocol::TCP | Protocol::UDP)
+    }
+
     /// ICMP for IPv4, RFC 792.
     pub const ICMP: Protocol = Protocol(1);
     /// TCP, RFC 9293.

@@ -28,8 +28,6 @@ const TUN_F_USO4: u32 = 0x20;
 const TUN_F_USO6: u32 = 0x40;
 
 // Our own choices.
-// The kernel's limit of segments per super-packet (`gso_max_segs`) stays as it is, although the longest super-packets need
-// two UDP sends: a forwarded super-packet above an interface's limit is not cut to fit but into single packets.
 /// Packets that may wait per queue. The kernel's own WireGuard uses 1000; TUN's default of 500 drops
 /// under a burst of several streams.
 const QUEUE_PACKETS: u32 = 1000;
@@ -158,6 +156,8 @@ impl Tun {
         self.queues
     }
 
+    /// The kernel's limit of segments per super-packet (`gso_max_segs`) stays as it is, although the longest super-packets
+    /// need two UDP sends: a forwarded super-packet above an interface's limit is not cut to fit but into single packets.
     fn configure(&self, mtu_bytes: Option<u16>) -> io::Result<()> {
         let mut network = HostNetwork::open()?;
         let current = mtu_of(&self.name)?;

@@ -8,7 +8,7 @@ use router_core::{Ingress, Node, Offload, Verdict};
 use wg_proto::Instant;
 
 use super::counters::WorkerCounters;
-use super::plan::{Plan, cut};
+use super::plan::Plan;
 use crate::offload::{SuperPacket, complete_checksum};
 use crate::tun::{PACKET_BYTES_MAX, TunQueue, VirtioHeader};
 
@@ -55,9 +55,7 @@ impl Outbound {
             counters.tun_reads.add(1);
             let range = used..used + read.len;
             match prepare(&mut self.storage[range.clone()], read.header) {
-                Some(header) => {
-                    let segments =
-                        cut(&self.storage[range.clone()], header).map_or(1, |whole| whole.segments());
+                Some((header, segments)) => {
                     counters.tun_segments.add(segments.into());
                     used += read.len;
                     self.packets.push(Packet { range, header });
@@ -92,12 +90,17 @@ impl Outbound {
     }
 }
 
-/// Checks a super-packet, or completes the checksum of a packet that is none.
-fn prepare(packet: &mut [u8], header: VirtioHeader) -> Option<VirtioHeader> {
+/// Checks a super-packet, or completes the checksum of a packet that is none. Returns the header that goes on with it, and
+/// how many segments it is.
+fn prepare(packet: &mut [u8], header: VirtioHeader) -> Option<(VirtioHeader, u32)> {
     match (header.gso, header.checksum) {
-        (Some(gso), checksum) => SuperPacket::parse(packet, gso, checksum).ok().map(|_| header),
-        (None, Some(partial)) => complete_checksum(packet, partial).ok().map(|()| VirtioHeader::default()),
-        (None, None) => Some(header),
+        (Some(gso), checksum) => {
+            SuperPacket::parse(packet, gso, checksum).ok().map(|whole| (header, whole.segments()))
+        }
+        (None, Some(partial)) => {
+            complete_checksum(packet, partial).ok().map(|()| (VirtioHeader::default(), 1))
+        }
+        (None, None) => Some((header, 1)),
     }
 }
 

@@ -1,12 +1,11 @@
 //! The programs that are compared: how they are built, which versions, which settings.
 
 use anyhow::{Result, bail};
-use sluice_lab::binaries;
 use sluice_lab::peer::Implementation;
 
-use crate::cargo::{cargo, target};
 use crate::peers::{self, PEERS};
-use crate::run::{Log, logged};
+use crate::release;
+use crate::run::Log;
 
 /// Ours first, then those it is compared with.
 pub(crate) fn measured(alone: bool) -> &'static [Implementation] {
@@ -22,15 +21,9 @@ pub(crate) fn measured(alone: bool) -> &'static [Implementation] {
 /// Builds our programs in release, and the others once.
 pub(crate) fn build(alone: bool) -> Result<()> {
     let log = Log::new("bench-build")?;
-    let ours = ["-p", "sluice-router", "-p", "sluice-connector", "-p", "sluice-lab", "--bins"];
-    let mut build = cargo(&[&["build", "--locked", "--release"], &ours[..]].concat());
-    eprintln!("{}", crate::run::show(&build));
-    let mut done = logged(&mut build, &log)?;
-    binaries::use_directory(target().join("release"));
-    if done.is_ok() && !alone {
-        done = peers::install(&log)?;
-    }
-    if let Err(failure) = done {
+    eprintln!("Building …");
+    release::build(&["sluice-router", "sluice-connector", "sluice-lab"], &log)?;
+    if !alone && let Err(failure) = peers::install(&log)? {
         bail!("{}\n{}", failure.log, failure.reason);
     }
     Ok(())
