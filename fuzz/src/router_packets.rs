@@ -44,6 +44,7 @@ pub(crate) const TARGET: Target = Target {
         "martian_source",
         "nat_pair_taken",
         "no_flow",
+        "no_route",
         "not_allowed",
         "not_served",
         "overlay_address_outside_tunnel",
