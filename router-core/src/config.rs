@@ -21,7 +21,7 @@ pub enum Mode {
 /// What a node is made from.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// What it is. Nothing below matters to an interface.
+    /// What it is. Of what is below, only `has_sockets` matters to an interface.
     pub mode: Mode,
     /// Our own addresses inside the tunnels: they answer pings, and send our ICMP errors.
     pub overlay_addresses: Vec<IpAddr>,
@@ -31,6 +31,9 @@ pub struct NodeConfig {
     pub tun_mtu_bytes: Option<u16>,
     /// Client addresses that arrive on the TUN, unencrypted, because a foreign gateway ends their tunnels.
     pub tun_clients: Vec<IpNet>,
+    /// Whether there is a stack in this process to hand packets to. In an interface without a TUN it stands in the TUN's
+    /// place.
+    pub has_sockets: bool,
     /// The most flows of IPv4. Memory is reserved for all of them.
     pub flows_max_v4: u32,
     /// The most flows of IPv6.
@@ -66,6 +69,7 @@ impl Default for NodeConfig {
             tunnel_mtu_bytes: TUNNEL_MTU_BYTES,
             tun_mtu_bytes: None,
             tun_clients: Vec::new(),
+            has_sockets: false,
             flows_max_v4: FLOWS_MAX_V4,
             flows_max_v6: FLOWS_MAX_V6,
             sessions_max: SESSIONS_MAX,

@@ -33,6 +33,8 @@ pub struct Node {
     device: Device,
     mode: Mode,
     path: Path,
+    /// Where an interface hands packets for its host.
+    host: Egress,
     tunnel_mtu_bytes: u16,
     lapsed: Option<SessionId>,
 }
@@ -51,6 +53,11 @@ pub enum NodeTransmit {
     },
     /// A packet for the TUN, in the first `len` bytes of the buffer.
     Tun {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A packet for the stack in this process, in the first `len` bytes of the buffer.
+    Sockets {
         /// Its length in bytes.
         len: usize,
     },
@@ -95,6 +102,11 @@ impl Node {
         Node {
             device: Device::new(device, device_seed),
             mode: config.mode,
+            host: if config.has_sockets && config.tun_mtu_bytes.is_none() {
+                Egress::Sockets
+            } else {
+                Egress::Tun
+            },
             path: Path::new(config, &mut random),
             tunnel_mtu_bytes,
             lapsed: None,
@@ -193,7 +205,7 @@ impl Node {
         offload: Offload,
     ) -> Verdict {
         match self.mode {
-            Mode::Interface => match interface::route(&self.device, ingress, packet) {
+            Mode::Interface => match interface::route(&self.device, self.host, ingress, packet) {
                 Ok(forward) => self.forward(forward),
                 Err(reason) => self.drop(reason),
             },
@@ -338,7 +350,7 @@ impl Node {
         self.path.is_allowed(now, question)
     }
 
-    /// Seals a packet of our own, or copies it for the TUN.
+    /// Seals a packet of our own, or copies it for the TUN or the stack.
     fn transmit(
         &mut self,
         now: Instant,
@@ -350,6 +362,10 @@ impl Node {
             Egress::Tun => {
                 buf.get_mut(..packet.len())?.copy_from_slice(packet);
                 Some(NodeTransmit::Tun { len: packet.len() })
+            }
+            Egress::Sockets => {
+                buf.get_mut(..packet.len())?.copy_from_slice(packet);
+                Some(NodeTransmit::Sockets { len: packet.len() })
             }
             Egress::Peer(peer) => {
                 match self.device.encapsulate(now, peer, packet, self.tunnel_mtu_bytes, buf) {

@@ -16,6 +16,8 @@ pub enum Ingress {
     Peer(PeerIndex),
     /// From the host's network, unencrypted.
     Tun,
+    /// From the IP stack in this very process.
+    Sockets,
 }
 
 /// Where a packet leaves.
@@ -25,6 +27,8 @@ pub enum Egress {
     Peer(PeerIndex),
     /// Into the host's network.
     Tun,
+    /// To the IP stack in this very process, which ends conversations and goes on with the host's sockets.
+    Sockets,
 }
 
 /// Whether a packet is one packet.

@@ -9,7 +9,7 @@ use net::*;
 use wg_proto::constants::{EVENTS_MAX, PACKET_BYTES_MAX};
 use wg_proto::{
     Device, DeviceConfig, EncapsulateError, Encapsulated, Endpoint, Event, Opened, PresharedKey, QueueLoad,
-    Rejected, SealError, SessionIndex, StageError,
+    Rejected, SealError, SessionIndex, StageError, Timer,
 };
 
 /// What `wg show` prints of node `at`'s peer `of`: received, sent.
@@ -338,4 +338,19 @@ fn an_endpoint_that_becomes_known_is_greeted_only_where_a_keepalive_is_wanted() 
         net.drain(0);
         assert_eq!(net.sent(0, is_initiation).len() - before - retries, greets, "{every} {was_known}");
     }
+}
+
+#[test]
+fn the_device_wakes_for_the_earliest_of_its_peers_even_after_anothers_timer_moved_behind_it() {
+    let mut net = Net::mesh(3, 24);
+    for (of, seconds) in [(1, 10), (2, 12)] {
+        let (peer, now) = (net.peer(0, of), net.now);
+        net.nodes[0].device.set_persistent_keepalive(now, peer, NonZeroU16::new(seconds)).unwrap();
+    }
+    net.run_for(secs(5));
+    // What is sent now puts the keepalive off to 15 s; the other peer's is due first.
+    net.send(0, 1, b"busy");
+    let (at_first, wake) = net.nodes[0].device.poll_timeout().unwrap();
+    assert_eq!((wake.peer, wake.timer), (net.peer(0, 2), Timer::PersistentKeepalive));
+    assert!(at_first > at(secs(12)) && at_first < at(secs(13)), "{at_first:?}");
 }

@@ -82,7 +82,7 @@ fn drain<W: Write>(router: &mut Node, writer: &mut Writer<W>, now: Instant) -> O
     let mut buffer = vec![0; 65_575];
     while let Some(transmit) = router.poll_transmit(now, UnixTime::new(0, 0), &mut buffer) {
         match transmit {
-            NodeTransmit::Tun { len } => {
+            NodeTransmit::Tun { len } | NodeTransmit::Sockets { len } => {
                 println!("   sent to the TUN: {}", describe(&buffer[..len]));
                 writer.write(now.as_nanos(), &buffer[..len])?;
             }

@@ -49,7 +49,12 @@ impl<A: Family> Look<'_, A> {
         if tuple.dst.is_martian_destination() {
             return Err(DropReason::MartianDestination.into());
         }
-        if self.ingress == Ingress::Tun && !self.shared.settings.is_tun_client(tuple.src.into()) {
+        let may_open = match self.ingress {
+            Ingress::Peer(_) => true,
+            Ingress::Tun => self.shared.settings.is_tun_client(tuple.src.into()),
+            Ingress::Sockets => self.side.ours.is_overlay(tuple.src),
+        };
+        if !may_open {
             return Err(DropReason::NoFlow.into());
         }
         if let Transport::IcmpEcho { echo: Echo::Reply, .. } = packet.transport() {
@@ -62,8 +67,15 @@ impl<A: Family> Look<'_, A> {
             .map_err(|none| self.not_allowed(tuple, none))?;
         let opening = opening(packet)
             .map_err(|reason| Stop::Denied(reason, self.shared.rules.refusal_of(found.session)))?;
-        let destination = self.hairpin(tuple.protocol, found.action.destination(tuple))?;
-        let egress = self.route(destination.0, found.action.egress)?;
+        let destination = found.action.destination(tuple);
+        let (destination, egress) = match found.action.egress {
+            // What is for us is served here, not by whoever has the mapping there.
+            EgressChoice::Sockets => (destination, self.sockets().ok_or(DropReason::NoRoute)?),
+            choice @ (EgressChoice::Route | EgressChoice::Peer(_) | EgressChoice::Tun) => {
+                let inside = self.hairpin(tuple.protocol, destination)?;
+                (inside, self.route(inside.0, choice)?)
+            }
+        };
         Ok(Admission {
             session: found.session,
             snat: found.snat,
@@ -93,15 +105,23 @@ impl<A: Family> Look<'_, A> {
         Ok(if protocol.is_tcp_or_udp() { inside } else { (inside.0, to.1) })
     }
 
-    /// To the peer that owns the destination, else to the TUN, unless the rule says otherwise.
+    /// To the peer that owns the destination, else to the TUN, else to the sockets, unless the rule says otherwise.
     fn route(&self, destination: A, choice: EgressChoice) -> Result<Egress, Stop> {
         let tun = || self.shared.settings.has_tun().then_some(Egress::Tun);
         let egress = match choice {
-            EgressChoice::Route => self.device.owner_of(destination.into()).map(Egress::Peer).or_else(tun),
+            EgressChoice::Route => {
+                let peer = self.device.owner_of(destination.into()).map(Egress::Peer);
+                peer.or_else(tun).or_else(|| self.sockets())
+            }
             EgressChoice::Peer(peer) => self.device.peer(peer).map(|_| Egress::Peer(peer)),
             EgressChoice::Tun => tun(),
+            EgressChoice::Sockets => self.sockets(),
         };
         egress.ok_or(DropReason::NoRoute.into())
+    }
+
+    fn sockets(&self) -> Option<Egress> {
+        self.shared.settings.has_sockets.then_some(Egress::Sockets)
     }
 }
 
@@ -117,7 +137,7 @@ impl<A: Family> Road<'_, A> {
     }
 
     pub(super) fn is_ping_to_us(&self, packet: &PacketMut<'_>, tuple: &Tuple<A>) -> bool {
-        is_ping(packet) && self.side.ours.is_overlay(tuple.dst) && self.ingress != Ingress::Tun
+        is_ping(packet) && self.side.ours.is_overlay(tuple.dst) && matches!(self.ingress, Ingress::Peer(_))
     }
 
     /// Stores the flow, within its session's caps, and says which tuple its packets leave with.

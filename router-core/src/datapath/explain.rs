@@ -195,7 +195,7 @@ impl<A: Family> Look<'_, A> {
             (Err(_), _)
                 if is_ping(packet)
                     && self.side.ours.is_overlay(tuple.dst)
-                    && self.ingress != Ingress::Tun =>
+                    && matches!(self.ingress, Ingress::Peer(_)) =>
             {
                 return Ok(Explanation::AnsweredHere);
             }

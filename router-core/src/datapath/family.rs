@@ -118,12 +118,13 @@ pub(super) fn ends_of<A: Family>(tuple: &Tuple<A>) -> Ends {
     }
 }
 
-/// The TUN is leg 0, peers count from 1.
+/// The TUN is leg 0, the sockets are leg 1, peers count from 2.
 #[inline]
 pub(super) fn leg_in(ingress: Ingress) -> Leg {
     match ingress {
         Ingress::Tun => Leg(0),
-        Ingress::Peer(peer) => Leg(peer.get() + 1),
+        Ingress::Sockets => Leg(1),
+        Ingress::Peer(peer) => Leg(peer.get() + 2),
     }
 }
 
@@ -132,16 +133,18 @@ pub(super) fn leg_in(ingress: Ingress) -> Leg {
 pub(super) fn leg_out(egress: Egress) -> Leg {
     match egress {
         Egress::Tun => Leg(0),
-        Egress::Peer(peer) => Leg(peer.get() + 1),
+        Egress::Sockets => Leg(1),
+        Egress::Peer(peer) => Leg(peer.get() + 2),
     }
 }
 
 /// Where packets to this leg leave.
 #[inline]
 pub(super) fn egress_of(leg: Leg) -> Egress {
-    match leg.0.checked_sub(1) {
-        None => Egress::Tun,
-        Some(peer) => Egress::Peer(PeerIndex::new(peer)),
+    match leg.0 {
+        0 => Egress::Tun,
+        1 => Egress::Sockets,
+        peer => Egress::Peer(PeerIndex::new(peer - 2)),
     }
 }
 
@@ -170,8 +173,9 @@ mod tests {
 
     #[test]
     fn legs_and_sides_are_the_same_thing() {
+        let peer = |number| (Ingress::Peer(PeerIndex::new(number)), Egress::Peer(PeerIndex::new(number)));
         for (ingress, egress) in
-            [(Ingress::Tun, Egress::Tun), (Ingress::Peer(PeerIndex::new(7)), Egress::Peer(PeerIndex::new(7)))]
+            [(Ingress::Tun, Egress::Tun), (Ingress::Sockets, Egress::Sockets), peer(0), peer(7)]
         {
             assert_eq!(leg_in(ingress), leg_out(egress));
             assert_eq!(egress_of(leg_in(ingress)), egress);

@@ -4,14 +4,22 @@ use wg_proto::{Device, InnerPacket};
 
 use crate::verdict::{DropReason, Egress, Forward, Ingress};
 
-/// Where a packet goes: to the peer that owns its destination, or, from a peer that owns its source, to the TUN.
+/// Where a packet goes: to the peer that owns its destination, or, from a peer that owns its source, to `host`: the TUN or
+/// what stands in its place.
 #[inline]
-pub(crate) fn route(device: &Device, ingress: Ingress, packet: &[u8]) -> Result<Forward, DropReason> {
+pub(crate) fn route(
+    device: &Device,
+    host: Egress,
+    ingress: Ingress,
+    packet: &[u8],
+) -> Result<Forward, DropReason> {
     let inner = InnerPacket::parse(packet).ok_or_else(|| malformed(packet))?;
     let egress = match ingress {
-        Ingress::Peer(peer) if device.owner_of(inner.source) == Some(peer) => Egress::Tun,
+        Ingress::Peer(peer) if device.owner_of(inner.source) == Some(peer) => host,
         Ingress::Peer(_) => return Err(DropReason::SourceNotAssigned),
-        Ingress::Tun => device.owner_of(inner.destination).map(Egress::Peer).ok_or(DropReason::NoRoute)?,
+        Ingress::Tun | Ingress::Sockets => {
+            device.owner_of(inner.destination).map(Egress::Peer).ok_or(DropReason::NoRoute)?
+        }
     };
     Ok(Forward { egress, len: inner.len, fragment_to: None })
 }

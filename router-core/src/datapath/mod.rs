@@ -84,6 +84,7 @@ pub(crate) struct Settings {
     tunnel_mtu_bytes: u16,
     tun_mtu_bytes: Option<u16>,
     tun_clients: alloc::vec::Vec<wg_proto::IpNet>,
+    has_sockets: bool,
     refusal: crate::verdict::Refusal,
 }
 
@@ -412,6 +413,7 @@ impl Shared {
                 tunnel_mtu_bytes: config.tunnel_mtu_bytes,
                 tun_mtu_bytes: config.tun_mtu_bytes,
                 tun_clients: config.tun_clients,
+                has_sockets: config.has_sockets,
                 refusal: config.refusal,
             },
         }
@@ -428,6 +430,8 @@ impl Settings {
         match egress {
             Egress::Peer(_) => self.tunnel_mtu_bytes,
             Egress::Tun => self.tun_mtu_bytes.unwrap_or(self.tunnel_mtu_bytes),
+            // No wire, no frames.
+            Egress::Sockets => u16::MAX,
         }
     }
 

@@ -95,7 +95,8 @@ pub(super) fn check_afresh<A: Family>(
     Ok(SourceChecked { ingress, source })
 }
 
-/// From the host's network comes nobody who has a tunnel; from a tunnel, only what its peer owns.
+/// From the host's network comes nobody who has a tunnel; from a tunnel, only what its peer owns. Our own stack speaks for
+/// whomever its conversations lead to: for us, for a device, for a device on this very host.
 #[cold]
 fn check_source<A: Family>(
     device: &Device,
@@ -103,6 +104,9 @@ fn check_source<A: Family>(
     ingress: Ingress,
     source: A,
 ) -> Result<(), DropReason> {
+    if ingress == Ingress::Sockets {
+        return Ok(());
+    }
     if source.is_martian_source() {
         return Err(DropReason::MartianSource);
     }
@@ -111,7 +115,7 @@ fn check_source<A: Family>(
     }
     match (ingress, device.owner_of(source.into())) {
         (Ingress::Peer(peer), Some(owner)) if owner == peer => Ok(()),
-        (Ingress::Tun, None) => Ok(()),
+        (Ingress::Tun, None) | (Ingress::Sockets, _) => Ok(()),
         (Ingress::Peer(_) | Ingress::Tun, _) => Err(DropReason::SourceNotAssigned),
     }
 }

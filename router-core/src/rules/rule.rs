@@ -56,6 +56,8 @@ pub enum IngressMatch {
     Peer(PeerIndex),
     /// From the TUN.
     Tun,
+    /// From our own stack: what this process opens itself.
+    Sockets,
     /// From whoever the source belongs to.
     Any,
 }
@@ -84,12 +86,14 @@ pub struct Dnat {
 /// Where a session's packets leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EgressChoice {
-    /// To the peer that owns the translated destination, else to the TUN.
+    /// To the peer that owns the translated destination, else to the TUN, else to the sockets.
     Route,
     /// To this peer.
     Peer(PeerIndex),
     /// To the TUN.
     Tun,
+    /// To our own stack: services at an address of ours, and devices reached by the host's sockets.
+    Sockets,
 }
 
 /// External addresses for source translation.

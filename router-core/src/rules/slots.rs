@@ -104,11 +104,11 @@ impl Session {
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerIndex> + '_ {
         let subject = match self.subject.ingress {
             IngressMatch::Peer(peer) => Some(peer),
-            IngressMatch::Tun | IngressMatch::Any => None,
+            IngressMatch::Tun | IngressMatch::Sockets | IngressMatch::Any => None,
         };
         let egresses = self.destinations.egresses().filter_map(|egress| match egress {
             EgressChoice::Peer(peer) => Some(peer),
-            EgressChoice::Route | EgressChoice::Tun => None,
+            EgressChoice::Route | EgressChoice::Tun | EgressChoice::Sockets => None,
         });
         subject.into_iter().chain(egresses)
     }

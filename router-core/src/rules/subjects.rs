@@ -77,6 +77,7 @@ impl Subjects {
         let here = match ingress {
             Ingress::Peer(peer) => IngressMatch::Peer(peer),
             Ingress::Tun => IngressMatch::Tun,
+            Ingress::Sockets => IngressMatch::Sockets,
         };
         let host = move |ingress| Subject { ingress, source: source.into() };
         let anywhere = (self.anywhere > 0).then_some(IngressMatch::Any);

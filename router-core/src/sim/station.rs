@@ -277,7 +277,7 @@ impl Station {
 
     fn send(&mut self, now: Instant, egress: Egress, packet: &[u8], out: &mut Vec<Output>) {
         match egress {
-            Egress::Tun => out.push(Output::Tun(packet.to_vec())),
+            Egress::Tun | Egress::Sockets => out.push(Output::Tun(packet.to_vec())),
             Egress::Peer(peer) => self.seal(now, peer, packet, out),
         }
     }
@@ -310,7 +310,7 @@ impl Station {
                 NodeTransmit::Datagram { to, len, tos } => {
                     Output::Datagram { to: to.remote, tos, bytes: buffer[..len].to_vec() }
                 }
-                NodeTransmit::Tun { len } => {
+                NodeTransmit::Tun { len } | NodeTransmit::Sockets { len } => {
                     if let Some(twin) = &mut self.twin {
                         twin.emitted(now, &buffer[..len]);
                     }

@@ -125,7 +125,17 @@ impl Desk {
     }
 
     pub(crate) fn without_tun() -> Desk {
-        Desk::built(NodeConfig::default(), [7; 32])
+        Desk::bare(NodeConfig::default())
+    }
+
+    /// With a stack of our own in the TUN's place.
+    pub(crate) fn with_stack() -> Desk {
+        Desk::bare(NodeConfig { has_sockets: true, ..NodeConfig::default() })
+    }
+
+    /// Without a TUN.
+    pub(crate) fn bare(config: NodeConfig) -> Desk {
+        Desk::built(config, [7; 32])
     }
 
     pub(crate) fn seeded(seed: [u8; 32]) -> Desk {
@@ -246,6 +256,7 @@ impl Desk {
         let ingress = match forward.egress {
             Egress::Peer(peer) => Ingress::Peer(peer),
             Egress::Tun => Ingress::Tun,
+            Egress::Sockets => Ingress::Sockets,
         };
         let syn_ack = TcpFlags::SYN.with(TcpFlags::ACK);
         let answer = segment(&ends.reversed(), syn_ack, 5000, 1001, b"");

@@ -254,3 +254,18 @@ fn ping_errors_come_back_with_the_clients_identifier() {
         assert_eq!((ends.ports.source, ends.addresses.source()), (7, ip(net.alice)));
     }
 }
+
+#[test]
+fn ice_6_a_quote_may_end_anywhere_behind_eight_bytes_of_the_upper_layer() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let (alice, site) = (desk.alice_side(), desk.site_side());
+        let sent = desk.alice_sends(tcp(&at(net.alice, 5000), &at(net.target, 22), TcpFlags::SYN, 1, 0, b""));
+        let sent = sent.forwarded_to(site);
+        for len in wire::header_len(&sent) + 8..=sent.len() {
+            let error = port_unreachable(net.connector, &sent[..len]);
+            let told = desk.site_sends(error).forwarded_to(alice);
+            assert_eq!(quote_of(&told).len(), len, "{len}");
+        }
+    }
+}

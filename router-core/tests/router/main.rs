@@ -14,6 +14,7 @@ mod pings;
 mod senders;
 mod sessions;
 mod snapshots;
+mod sockets;
 mod tcp;
 mod told;
 mod translation;

@@ -109,6 +109,17 @@ fn p01_a_source_taken_from_a_peer_is_refused_whatever_else_changes_with_it() {
 }
 
 #[test]
+fn p01_a_source_taken_from_a_peer_is_refused_also_where_there_never_was_a_pool() {
+    let mut desk = Desk::new();
+    let rule = rule(1, desk.alice, V4.alice, vec![destination(V4.plain, None)]);
+    desk.node.open_session(desk.now, &rule).unwrap();
+    desk.alice_sends(question(V4.alice)).forwarded_to(Egress::Tun);
+    let alice = desk.alice;
+    desk.node.device_mut().remove_allowed_ip(alice, net(V4.alice)).unwrap();
+    assert_eq!(desk.alice_sends(question(V4.alice)).dropped(), DropReason::SourceNotAssigned);
+}
+
+#[test]
 fn p17_a_snapshot_may_move_a_session_from_one_sender_to_another() {
     let mut desk = Desk::new();
     for source in [V4.alice, V4.bob] {

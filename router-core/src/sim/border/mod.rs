@@ -228,7 +228,7 @@ impl Border {
 fn side_of(egress: Egress) -> Side {
     match egress {
         Egress::Peer(_) => Side::Inside,
-        Egress::Tun => Side::Outside,
+        Egress::Tun | Egress::Sockets => Side::Outside,
     }
 }
 

@@ -155,5 +155,6 @@ pub(super) fn side(ingress: Ingress) -> Egress {
     match ingress {
         Ingress::Peer(peer) => Egress::Peer(peer),
         Ingress::Tun => Egress::Tun,
+        Ingress::Sockets => Egress::Sockets,
     }
 }

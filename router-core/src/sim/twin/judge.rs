@@ -72,6 +72,7 @@ impl Twin {
             Ingress::Tun => {
                 owner(device, source).is_none() && !self.config.overlay_addresses.contains(&destination)
             }
+            Ingress::Sockets => return true,
         };
         belongs && !self.is_ours(source) && !is_martian(source)
     }
@@ -207,6 +208,7 @@ impl Twin {
         let from_client = match ingress {
             Ingress::Peer(_) => true,
             Ingress::Tun => self.config.tun_clients.iter().any(|prefix| prefix.contains(&source)),
+            Ingress::Sockets => self.config.overlay_addresses.contains(&source),
         };
         let opens = match packet.transport {
             Transport::Tcp(tcp) => {

@@ -164,7 +164,10 @@ impl Twin {
                     continue;
                 }
                 let to = translate::destination(choice, protocol, (destination, port));
-                for to in self.through_ours(protocol, to) {
+                let is_for_the_stack = choice.egress == EgressChoice::Sockets;
+                let insides =
+                    if is_for_the_stack { Vec::from([to]) } else { self.through_ours(protocol, to) };
+                for to in insides {
                     let egress = self.egress(device, choice.egress, to.0);
                     openings.extend(egress.map(|egress| Opening {
                         generation: session.generation,
@@ -185,10 +188,12 @@ impl Twin {
 
     fn egress(&self, device: &Device, choice: EgressChoice, destination: IpAddr) -> Option<Egress> {
         let tun = self.config.tun_mtu_bytes.map(|_| Egress::Tun);
+        let sockets = self.config.has_sockets.then_some(Egress::Sockets);
         match choice {
             EgressChoice::Peer(peer) => device.peer(peer).map(|_| Egress::Peer(peer)),
             EgressChoice::Tun => tun,
-            EgressChoice::Route => owner(device, destination).map(Egress::Peer).or(tun),
+            EgressChoice::Sockets => sockets,
+            EgressChoice::Route => owner(device, destination).map(Egress::Peer).or(tun).or(sockets),
         }
     }
 
@@ -222,6 +227,7 @@ fn comes_in(wanted: IngressMatch, ingress: Ingress) -> bool {
     match wanted {
         IngressMatch::Peer(peer) => ingress == Ingress::Peer(peer),
         IngressMatch::Tun => ingress == Ingress::Tun,
+        IngressMatch::Sockets => ingress == Ingress::Sockets,
         IngressMatch::Any => true,
     }
 }
