@@ -16,7 +16,13 @@ pub(crate) fn plan(config: &ConnectorConfig) -> NodePlan {
         clients: Vec::new(),
     });
     let routers = config.routers.iter().map(|router| PeerPlan::of(router, PeerKind::Router));
-    NodePlan { node: config.node.clone(), tun, peers: routers.collect(), refusal: Deny::Prohibited }
+    NodePlan {
+        node: config.node.clone(),
+        tun,
+        stack: None,
+        peers: routers.collect(),
+        refusal: Deny::Prohibited,
+    }
 }
 
 /// Without SNAT the devices answer the senders themselves, so the host has to route those back to us.

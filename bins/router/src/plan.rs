@@ -25,6 +25,7 @@ pub(crate) fn plan(config: &RouterConfig) -> NodePlan {
     NodePlan {
         node: config.node.clone(),
         tun,
+        stack: None,
         peers: clients.chain(connectors).collect(),
         refusal: config.deny_signal,
     }

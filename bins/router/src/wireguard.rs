@@ -103,6 +103,7 @@ fn start_runtime(tun: Tun, workers: u16, waker: Waker) -> Result<Runtime, Failur
         tun: Some(tun),
         udp_offload: true,
         tunnel_mtu_bytes: None,
+        stack: None,
         waker: Some(waker),
         on_event: None,
     };

@@ -11,9 +11,10 @@ use wg_proto::Instant;
 
 use crate::clock;
 use crate::service::Waker;
+use crate::stack::Stack;
 use crate::tun::{InterfaceName, Tun, TunOffloads, TunQueue, mtu_of};
 use crate::udp::{self, Binding, Bound};
-use crate::worker::{Bell, EventHandler, Shared, Worker, WorkerParts, WorkerPost, WorkerStats};
+use crate::worker::{Bell, EventHandler, Shared, Surroundings, Worker, WorkerParts, WorkerPost, WorkerStats};
 
 // Our own choices.
 /// Workers at most; more than one per core never helps.
@@ -38,6 +39,8 @@ pub struct RuntimeConfig {
     /// MTU inside the tunnel, which padding never exceeds. `None` follows the TUN's MTU as it changes (without
     /// a TUN, packets are padded freely).
     pub tunnel_mtu_bytes: Option<u16>,
+    /// A stack in this process that takes the packets for the sockets. Its doors must be as many as there are workers.
+    pub stack: Option<Stack>,
     /// Is told when the node cannot go on.
     pub waker: Option<Waker>,
     /// Is told about handshakes, roaming and the like, on a worker's thread: it must not block. Without it they
@@ -123,15 +126,15 @@ impl Runtime {
             (None, None) => 0,
         };
         let posts = bound.pairs.into_iter().map(|pair| Ok(WorkerPost::new(Bell::new()?, pair)));
-        let shared = Arc::new(Shared::new(
-            node,
+        let around = Surroundings {
             mtu_bytes,
-            posts.collect::<io::Result<Vec<_>>>()?,
-            config.waker,
-            config.on_event,
-            tun.as_ref().map(Tun::name),
-            config.tunnel_mtu_bytes.is_none(),
-        ));
+            waker: config.waker,
+            on_event: config.on_event,
+            tun: tun.as_ref().map(Tun::name),
+            follow_mtu: config.tunnel_mtu_bytes.is_none(),
+            stack: config.stack,
+        };
+        let shared = Arc::new(Shared::new(node, posts.collect::<io::Result<Vec<_>>>()?, around));
         let runtime = Runtime {
             shared,
             threads: Mutex::new(Vec::new()),
@@ -139,8 +142,22 @@ impl Runtime {
             fwmark: AtomicU32::new(config.fwmark),
             udp_offload: config.udp_offload,
         };
+        runtime.hang_bells();
         runtime.spawn_workers(tun)?;
         Ok(runtime)
+    }
+
+    /// What the stack wants sent wakes the worker that sends it.
+    fn hang_bells(&self) {
+        let Some(stack) = &self.shared.stack else { return };
+        for number in 0..self.shared.workers.len() {
+            let shared = Arc::downgrade(&self.shared);
+            stack.door(number).set_bell(Box::new(move || {
+                if let Some(post) = shared.upgrade().as_ref().and_then(|shared| shared.workers.get(number)) {
+                    post.bell.ring();
+                }
+            }));
+        }
     }
 
     fn spawn_workers(&self, tun: Option<Tun>) -> io::Result<()> {

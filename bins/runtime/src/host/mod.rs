@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod arguments;
+pub mod background;
 pub mod config;
 pub mod daemon;
 pub mod egress;

@@ -9,6 +9,7 @@ use router_core::{Node, NodeConfig};
 use thiserror::Error;
 use wg_proto::AddPeerError;
 
+use super::background::{Background, StackPlan};
 use super::config::node::NodeSettings;
 use super::config::tun::TunSettings;
 use super::egress::{self, Egress};
@@ -16,7 +17,7 @@ use super::failure::{Exit, Failure};
 use super::moment::Moment;
 use super::peers::{self, PeerNumbers, PeerPlan};
 use crate::service::Waker;
-use crate::{Runtime, RuntimeConfig, StartError, entropy};
+use crate::{Runtime, RuntimeConfig, StartError, entropy, worker_count};
 
 /// A node as the configuration wants it, but for its rules.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct NodePlan {
     pub node: NodeSettings,
     /// The interface to the host's network, if there is one.
     pub tun: Option<TunPlan>,
+    /// The process's own stack, if it is used.
+    pub stack: Option<StackPlan>,
     /// Who may be at the other ends of tunnels.
     pub peers: Vec<PeerPlan>,
     /// How traffic of senders without any session is refused.
@@ -48,6 +51,7 @@ impl NodePlan {
             overlay_addresses: self.node.addresses.clone(),
             tunnel_mtu_bytes: self.node.mtu_bytes,
             tun_mtu_bytes: self.tun.as_ref().map(|_| self.node.mtu_bytes),
+            has_sockets: self.stack.is_some(),
             tun_clients: self.tun.as_ref().map(|tun| tun.clients.clone()).unwrap_or_default(),
             refusal: self.refusal,
             ..NodeConfig::default()
@@ -61,6 +65,7 @@ pub struct Program {
     plan: Mutex<NodePlan>,
     started: Moment,
     egress: Mutex<Option<Egress>>,
+    background: Mutex<Option<Background>>,
 }
 
 /// Why a new configuration was not taken. The old one is still in force, all of it.
@@ -106,6 +111,7 @@ impl Program {
             entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
         let moment = Moment::now();
         let node = node(&plan, moment, seed, rules)?;
+        let background = plan.stack.as_ref().map(|stack| start_stack(&plan.node, stack)).transpose()?;
         let config = RuntimeConfig {
             workers: plan.node.workers,
             listen_port: plan.node.listen_port,
@@ -113,6 +119,7 @@ impl Program {
             tun,
             udp_offload: true,
             tunnel_mtu_bytes: Some(plan.node.mtu_bytes),
+            stack: background.as_ref().map(|background| background.stack().clone()),
             waker: Some(waker),
             on_event: None,
         };
@@ -122,6 +129,7 @@ impl Program {
             plan: Mutex::new(plan),
             started: moment,
             egress: Mutex::new(egress),
+            background: Mutex::new(background),
         })
     }
 
@@ -131,6 +139,7 @@ impl Program {
         if let Err(error) = self.runtime.stop() {
             tracing::error!(%error, "the node did not stop in time");
         }
+        drop(self.background.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.egress.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -260,6 +269,7 @@ fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
         (old.node.admin_socket != new.node.admin_socket, "[node] admin_socket"),
         (old.refusal != new.refusal, "[node] deny_signal"),
         (old.tun != new.tun, "[tun]"),
+        (old.stack != new.stack, "[sockets]"),
     ];
     differs.iter().find(|(differs, _)| *differs).map(|(_, what)| *what)
 }
@@ -267,6 +277,11 @@ fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
 fn open_tun(plan: &NodePlan) -> Result<Option<(crate::tun::Tun, Egress)>, Failure> {
     let Some(tun) = &plan.tun else { return Ok(None) };
     egress::open(&tun.settings, &tun.routes, plan.node.mtu_bytes, plan.node.workers).map(Some)
+}
+
+fn start_stack(node: &NodeSettings, stack: &StackPlan) -> Result<Background, Failure> {
+    let workers = usize::from(worker_count(node.workers));
+    Background::start(stack, &node.addresses, node.mtu_bytes, workers)
 }
 
 fn start_failure(error: &StartError) -> Failure {

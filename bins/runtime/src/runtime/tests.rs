@@ -66,6 +66,7 @@ fn start(tun: Option<Tun>, wakes: &Wakes) -> Runtime {
         tun,
         udp_offload: true,
         tunnel_mtu_bytes: None,
+        stack: None,
         waker: Some(wakes.waker()),
         on_event: None,
     };

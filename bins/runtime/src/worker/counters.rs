@@ -68,6 +68,14 @@ counters! {
     tun_packets,
     /// Packets that were merged with others on the way to the TUN.
     tun_merged,
+    /// Packets or super-packets that the stack in this process sent.
+    stack_reads,
+    /// Segments they made.
+    stack_segments,
+    /// Packets handed to the stack.
+    stack_packets,
+    /// Packets that were merged with others on the way to it.
+    stack_merged,
     /// Handshake and cookie messages handled.
     control_handled,
     /// Dropped: the queue of handshake messages was full.
@@ -104,6 +112,8 @@ counters! {
     dropped_unreachable,
     /// Dropped: the TUN did not take it (interface down), or there is no TUN.
     dropped_tun,
+    /// Dropped: for the stack, and there is none.
+    dropped_no_stack,
 }
 
 /// A counter with one writer.

@@ -30,9 +30,9 @@ impl Worker {
         self.write_own_packets();
     }
 
-    /// Packets that came from the TUN and go back to it. Super-packets go back as they are.
+    /// Packets that came from the TUN, or from the stack, and go to the TUN. Super-packets go back as they are.
     pub(super) fn write_back(&mut self) {
-        let Some(queue) = &self.tun else { return };
+        let Some(queue) = &self.tun else { return self.count_lost_tun() };
         let counters = &self.shared.workers[self.number].counters;
         for Item { place, range, header } in &self.plan.tun {
             match (place, header.checksum) {
@@ -58,16 +58,13 @@ impl Worker {
     /// Answers and errors the node made itself.
     pub(super) fn write_own_packets(&mut self) {
         let counters = &self.shared.workers[self.number].counters;
-        let mut start = 0;
-        for len in self.own_lengths.drain(..) {
-            let packet = &self.own_packets[start..start + len];
-            start += len;
+        for packet in self.own_for_tun.packets() {
             match &self.tun {
                 Some(queue) => write_plain(queue, packet, counters),
                 None => counters.dropped_tun.add(1),
             }
         }
-        self.own_packets.clear();
+        self.own_for_tun.clear();
     }
 
     pub(super) fn count_lost_tun(&mut self) {

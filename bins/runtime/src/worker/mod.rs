@@ -1,7 +1,7 @@
 //! A worker: one thread, one pair of UDP sockets, one TUN queue, run to completion.
 //! Read first: docs on the data path; wg-proto's three steps. Called by runtime.
 //!
-//! One turn: wait → UDP batch → TUN batch → what is left over. Per batch the node's lock is taken once, for
+//! One turn: wait → UDP batch → TUN batch → what the stack sends → what is left over. Per batch the node's lock is taken once, for
 //! bookkeeping; opening and sealing happen outside it.
 
 mod boot_timer;
@@ -16,6 +16,7 @@ mod plan;
 mod poll;
 mod seal;
 mod shared;
+mod stack;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -24,13 +25,13 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use router_core::{Event, Node, NodeTransmit};
+use router_core::{Event, Ingress, Node, NodeTransmit};
 use wg_proto::Instant;
 
 pub use self::counters::WorkerStats;
 pub(crate) use self::poll::Bell;
 pub use self::shared::EventHandler;
-pub(crate) use self::shared::{Poisoned, Shared, WorkerPost};
+pub(crate) use self::shared::{Poisoned, Shared, Surroundings, WorkerPost};
 
 use self::boot_timer::BootTimer;
 use self::control::ControlQueue;
@@ -38,10 +39,11 @@ use self::counters::WorkerCounters;
 use self::inbound::Inbound;
 use self::keys::KeyCache;
 use self::link::LinkWatch;
-use self::outbound::Outbound;
+use self::outbound::{Outbound, ReadCounters};
 use self::plan::Plan;
 use self::poll::{Patience, Ready, Sources};
 use self::seal::Outlet;
+use self::stack::StackSide;
 use crate::clock;
 use crate::offload::Coalescer;
 use crate::tun::{TunOffloads, TunQueue};
@@ -71,6 +73,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     sockets: Arc<SocketPair>,
     tun: Option<TunQueue>,
+    stack: Option<StackSide>,
     link: Option<LinkWatch>,
     timer: BootTimer,
     inbound: Inbound,
@@ -82,9 +85,9 @@ pub(crate) struct Worker {
     keys: KeyCache,
     outgoing: SendQueue,
     coalescer: Coalescer,
-    /// Packets the node made itself, for the TUN.
-    own_packets: Vec<u8>,
-    own_lengths: Vec<usize>,
+    /// Packets the node made itself, for the TUN and for the stack.
+    own_for_tun: OwnPackets,
+    own_for_stack: OwnPackets,
     events: Vec<Event>,
     /// Datagrams each socket had no room for, as last told.
     lost: [u32; 2],
@@ -103,6 +106,33 @@ pub(crate) struct WorkerParts {
     pub(crate) tun: Option<TunQueue>,
     pub(crate) tun_offloads: TunOffloads,
     pub(crate) udp_offload: bool,
+}
+
+/// Packets one behind the other.
+#[derive(Default)]
+struct OwnPackets {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl OwnPackets {
+    fn push(&mut self, packet: &[u8]) {
+        self.bytes.extend_from_slice(packet);
+        self.lengths.push(packet.len());
+    }
+
+    fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.lengths.iter().scan(0, |end, len| {
+            *end += len;
+            Some(*end)
+        });
+        ends.zip(&self.lengths).map(|(end, len)| &self.bytes[end - len..end])
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+    }
 }
 
 /// Reports a worker that panics.
@@ -130,6 +160,7 @@ impl Worker {
             sockets,
             link: if watches { Some(LinkWatch::open()?) } else { None },
             tun: parts.tun,
+            stack: parts.shared.stack.clone().map(|stack| StackSide::new(stack, parts.number)),
             timer: BootTimer::new()?,
             inbound: Inbound::new(),
             outbound: Outbound::new(),
@@ -139,8 +170,8 @@ impl Worker {
             keys: KeyCache::new(clock::now()),
             outgoing: SendQueue::new(parts.udp_offload),
             coalescer: Coalescer::new(parts.tun_offloads),
-            own_packets: Vec::with_capacity(TRANSMIT_BYTES_MAX),
-            own_lengths: Vec::with_capacity(TRANSMITS_MAX),
+            own_for_tun: OwnPackets::default(),
+            own_for_stack: OwnPackets::default(),
             events: Vec::with_capacity(TRANSMITS_MAX),
             tun_mtu_bytes: parts.shared.mtu_bytes.load(Ordering::Relaxed),
             lost: [0; 2],
@@ -182,6 +213,9 @@ impl Worker {
         if ready.tun {
             locked |= self.serve_tun(now)?;
         }
+        if self.is_door_waiting() {
+            locked |= self.serve_door(now)?;
+        }
         if !locked && (ready.bell || self.leftover || self.is_due(now)) {
             self.housekeep(now)?;
         }
@@ -203,7 +237,7 @@ impl Worker {
 
     /// None while there is something to do. Else the timer ends the wait at the next deadline.
     fn patience(&mut self) -> io::Result<Patience> {
-        if self.leftover || !self.control.is_empty() {
+        if self.leftover || !self.control.is_empty() || self.is_door_waiting() {
             return Ok(Patience::None);
         }
         if let Some(deadline) = [self.deadline, self.keys.deadline()].into_iter().flatten().min() {
@@ -252,6 +286,8 @@ impl Worker {
         self.finish_locked(node, now);
         self.seal_inbound(now);
         self.write_inbound();
+        self.hand_inbound_to_stack();
+        self.hand_own_packets_to_stack();
         Ok(true)
     }
 
@@ -278,17 +314,41 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let counters = &shared.workers[self.number].counters;
         let Some(queue) = &self.tun else { return Ok(false) };
-        self.outbound.read(queue, counters).map_err(|error| self.tun_failure(&error))?;
+        let into = ReadCounters { reads: &counters.tun_reads, segments: &counters.tun_segments };
+        self.outbound.read(queue, into, counters).map_err(|error| self.tun_failure(&error))?;
         if !self.outbound.has_data() {
             return Ok(false);
         }
+        self.route_outbound(now, Ingress::Tun)
+    }
+
+    /// One batch of what the stack wants sent. Returns whether the node was locked.
+    fn serve_door(&mut self, now: Instant) -> Result<bool, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.workers[self.number].counters;
+        let Some(side) = &self.stack else { return Ok(false) };
+        // A door does not fail.
+        let into = ReadCounters { reads: &counters.stack_reads, segments: &counters.stack_segments };
+        let _ = self.outbound.read(side.door(), into, counters);
+        if !self.outbound.has_data() {
+            return Ok(false);
+        }
+        self.route_outbound(now, Ingress::Sockets)
+    }
+
+    /// What was read unsealed: the locked part, and what follows from it.
+    fn route_outbound(&mut self, now: Instant, ingress: Ingress) -> Result<bool, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.workers[self.number].counters;
         self.plan.clear();
         let mut node = shared.lock()?;
-        self.outbound.account(&mut node, now, &mut self.plan, counters);
+        self.outbound.account(&mut node, now, ingress, &mut self.plan, counters);
         self.plan.reserve(&mut node, now, &self.outbound.storage, counters);
         self.finish_locked(node, now);
         self.seal_outbound(now);
         self.write_back();
+        self.hand_outbound_to_stack();
+        self.hand_own_packets_to_stack();
         Ok(true)
     }
 
@@ -300,6 +360,7 @@ impl Worker {
         self.finish_locked(shared.lock()?, now);
         self.flush(now);
         self.write_own_packets();
+        self.hand_own_packets_to_stack();
         Ok(())
     }
 
@@ -337,10 +398,8 @@ impl Worker {
             match node.poll_transmit(now, unix, room) {
                 None => return true,
                 Some(NodeTransmit::Datagram { to, len, tos }) => self.outgoing.commit(len, to, tos),
-                Some(NodeTransmit::Tun { len }) => {
-                    self.own_packets.extend_from_slice(&room[..len]);
-                    self.own_lengths.push(len);
-                }
+                Some(NodeTransmit::Tun { len }) => self.own_for_tun.push(&room[..len]),
+                Some(NodeTransmit::Sockets { len }) => self.own_for_stack.push(&room[..len]),
             }
         }
         false

@@ -1,4 +1,4 @@
-//! From the TUN: read what waits, ask the data path once per packet or super-packet, cut and seal outside
+//! From the TUN, or from the stack: read what waits, ask the data path once per packet or super-packet, cut and seal outside
 //! the lock. Called by worker.
 
 use std::io;
@@ -7,16 +7,36 @@ use std::ops::Range;
 use router_core::{Ingress, Node, Offload, Verdict};
 use wg_proto::Instant;
 
-use super::counters::WorkerCounters;
+use super::counters::{Counter, WorkerCounters};
 use super::plan::Plan;
 use crate::offload::{SuperPacket, complete_checksum};
-use crate::tun::{PACKET_BYTES_MAX, TunQueue, VirtioHeader};
+use crate::tun::{PACKET_BYTES_MAX, TunQueue, TunRead, VirtioHeader};
 
 // Our own choices.
 /// Bytes after which a batch is worth sealing: about one UDP GSO send.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Reads in one batch, for small packets.
 const PACKETS_MAX: usize = 64;
+
+/// Where packets come from that are not sealed.
+pub(super) trait PacketSource {
+    /// Reads one packet into `room`, which takes the longest; `None` when nothing waits.
+    fn read(&self, room: &mut [u8]) -> io::Result<Option<TunRead>>;
+}
+
+impl PacketSource for TunQueue {
+    fn read(&self, room: &mut [u8]) -> io::Result<Option<TunRead>> {
+        TunQueue::read(self, room)
+    }
+}
+
+/// Where what was read is counted.
+pub(super) struct ReadCounters<'a> {
+    /// Packets or super-packets.
+    pub(super) reads: &'a Counter,
+    /// Segments of them.
+    pub(super) segments: &'a Counter,
+}
 
 /// One batch, reused.
 pub(super) struct Outbound {
@@ -38,12 +58,17 @@ impl Outbound {
     }
 
     /// Reads packets until a batch is full or nothing waits.
-    pub(super) fn read(&mut self, queue: &TunQueue, counters: &WorkerCounters) -> io::Result<()> {
+    pub(super) fn read(
+        &mut self,
+        source: &impl PacketSource,
+        into: ReadCounters<'_>,
+        counters: &WorkerCounters,
+    ) -> io::Result<()> {
         self.packets.clear();
         let mut used = 0;
         while used < BATCH_BYTES && self.packets.len() < PACKETS_MAX {
             let room = &mut self.storage[used..used + PACKET_BYTES_MAX];
-            let read = match queue.read(room) {
+            let read = match source.read(room) {
                 Ok(Some(read)) => read,
                 Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -52,11 +77,11 @@ impl Outbound {
                 }
                 Err(error) => return Err(error),
             };
-            counters.tun_reads.add(1);
+            into.reads.add(1);
             let range = used..used + read.len;
             match prepare(&mut self.storage[range.clone()], read.header) {
                 Some((header, segments)) => {
-                    counters.tun_segments.add(segments.into());
+                    into.segments.add(segments.into());
                     used += read.len;
                     self.packets.push(Packet { range, header });
                 }
@@ -76,12 +101,13 @@ impl Outbound {
         &mut self,
         node: &mut Node,
         now: Instant,
+        ingress: Ingress,
         plan: &mut Plan,
         counters: &WorkerCounters,
     ) {
         for Packet { range, header } in &self.packets {
             let packet = &mut self.storage[range.clone()];
-            match node.handle_packet(now, Ingress::Tun, packet, offload(*header)) {
+            match node.handle_packet(now, ingress, packet, offload(*header)) {
                 Verdict::Forward(forward) => plan.forward(&forward, packet, range.start, *header, counters),
                 Verdict::Reply | Verdict::Parked => {}
                 Verdict::Drop(_) => counters.dropped_by_node.add(1),

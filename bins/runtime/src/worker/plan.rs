@@ -46,6 +46,8 @@ pub(super) struct PeerRun {
 /// Reused from batch to batch.
 pub(super) struct Plan {
     pub(super) tun: Vec<Item>,
+    /// For the stack in this process.
+    pub(super) sockets: Vec<Item>,
     pub(super) to_peers: Vec<Item>,
     pub(super) runs: Vec<PeerRun>,
     scratch: Box<[u8]>,
@@ -56,6 +58,7 @@ impl Plan {
     pub(super) fn new(packets_max: usize) -> Plan {
         Plan {
             tun: Vec::with_capacity(packets_max),
+            sockets: Vec::new(),
             to_peers: Vec::with_capacity(packets_max),
             runs: Vec::with_capacity(packets_max),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -65,6 +68,7 @@ impl Plan {
 
     pub(super) fn clear(&mut self) {
         self.tun.clear();
+        self.sockets.clear();
         self.to_peers.clear();
         self.runs.clear();
         self.scratch_used = 0;
@@ -115,6 +119,7 @@ impl Plan {
     fn push(&mut self, egress: Egress, item: Item, (packets, bytes): (u32, u64)) {
         let peer = match egress {
             Egress::Tun => return self.tun.push(item),
+            Egress::Sockets => return self.sockets.push(item),
             Egress::Peer(peer) => peer,
         };
         let at = self.to_peers.len();

@@ -8,6 +8,7 @@ use router_core::{Event, Node};
 use super::counters::WorkerCounters;
 use super::poll::Bell;
 use crate::service::{Wake, Waker};
+use crate::stack::Stack;
 use crate::tun::InterfaceName;
 use crate::udp::SocketPair;
 
@@ -28,6 +29,18 @@ pub(crate) struct Shared {
     pub(crate) tun: Option<InterfaceName>,
     /// `mtu_bytes` follows the interface's MTU.
     pub(crate) follow_mtu: bool,
+    /// What takes packets in a TUN's place, or beside one.
+    pub(crate) stack: Option<Stack>,
+}
+
+/// What a node works between.
+pub(crate) struct Surroundings {
+    pub(crate) mtu_bytes: u16,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) on_event: Option<EventHandler>,
+    pub(crate) tun: Option<InterfaceName>,
+    pub(crate) follow_mtu: bool,
+    pub(crate) stack: Option<Stack>,
 }
 
 /// How the others reach one worker.
@@ -43,15 +56,8 @@ pub(crate) struct WorkerPost {
 pub(crate) struct Poisoned;
 
 impl Shared {
-    pub(crate) fn new(
-        node: Node,
-        mtu_bytes: u16,
-        workers: Vec<WorkerPost>,
-        waker: Option<Waker>,
-        on_event: Option<EventHandler>,
-        tun: Option<InterfaceName>,
-        follow_mtu: bool,
-    ) -> Shared {
+    pub(crate) fn new(node: Node, workers: Vec<WorkerPost>, around: Surroundings) -> Shared {
+        let Surroundings { mtu_bytes, waker, on_event, tun, follow_mtu, stack } = around;
         Shared {
             node: Mutex::new(node),
             changes: AtomicU64::new(0),
@@ -62,6 +68,7 @@ impl Shared {
             on_event,
             tun,
             follow_mtu,
+            stack,
         }
     }
 

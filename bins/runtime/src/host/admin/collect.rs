@@ -229,13 +229,18 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn ingress_called(&self, name: &str) -> Result<Ingress, Refusal> {
-        if name == "tun" {
-            return Ok(Ingress::Tun);
+        match name {
+            "tun" => return Ok(Ingress::Tun),
+            "sockets" => return Ok(Ingress::Sockets),
+            _ => {}
         }
         let plan = self.peers.iter().find(|peer| peer.name == name);
         let index = plan.and_then(|plan| self.device.peer_by_key(&plan.public_key));
         index.map(Ingress::Peer).ok_or_else(|| {
-            Refusal::new(format!("no peer is called \"{name}\""), "Use a name that status shows, or tun.")
+            Refusal::new(
+                format!("no peer is called \"{name}\""),
+                "Use a name that status shows, or tun, or sockets.",
+            )
         })
     }
 
@@ -249,6 +254,7 @@ impl Names<'_> {
         match ingress {
             Ingress::Peer(index) => self.peer(index),
             Ingress::Tun => "tun".to_owned(),
+            Ingress::Sockets => "sockets".to_owned(),
         }
     }
 
@@ -256,6 +262,7 @@ impl Names<'_> {
         match egress {
             Egress::Peer(index) => self.peer(index),
             Egress::Tun => "tun".to_owned(),
+            Egress::Sockets => "sockets".to_owned(),
         }
     }
 }
