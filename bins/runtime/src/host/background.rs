@@ -59,6 +59,13 @@ impl Background {
         Ok(Background { stack, tasks: Some(tasks) })
     }
 
+    /// Runs a task until it ends, or the program.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(tasks) = &self.tasks {
+            tasks.spawn(task);
+        }
+    }
+
     /// The stack.
     pub(super) fn stack(&self) -> &Stack {
         &self.stack

@@ -16,3 +16,4 @@ pub mod peers;
 pub mod program;
 pub mod rule_id;
 pub mod socket;
+pub mod status_page;

@@ -1,6 +1,7 @@
 //! A configured node at work: what a router and a connector have in common. Started from a [`NodePlan`] and rules,
 //! reloaded as a whole or not at all.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -16,6 +17,7 @@ use super::egress::{self, Egress};
 use super::failure::{Exit, Failure};
 use super::moment::Moment;
 use super::peers::{self, PeerNumbers, PeerPlan};
+use super::status_page::{self, PageMaker};
 use crate::service::Waker;
 use crate::{Runtime, RuntimeConfig, StartError, entropy, worker_count};
 
@@ -141,6 +143,23 @@ impl Program {
         }
         drop(self.background.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.egress.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Serves the page that `pages` makes at all own addresses, as long as the program runs. Rules say who may ask.
+    ///
+    /// # Errors
+    /// If the plan has no stack, or somebody listens there.
+    pub fn serve_status_page(&self, pages: &PageMaker) -> Result<(), Failure> {
+        let addresses = self.plan().node.addresses.clone();
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |why: String| Failure::new(Exit::Failed, "cannot serve the status page").because_text(why);
+        let background = background.as_ref().ok_or_else(|| refused("there is no stack".to_owned()))?;
+        for address in addresses {
+            let listener = background.stack().listen(SocketAddr::new(address, status_page::PORT));
+            let listener = listener.map_err(|error| refused(error.to_string()))?;
+            background.spawn(status_page::serve(listener, Arc::clone(pages)));
+        }
+        Ok(())
     }
 
     /// The running node.

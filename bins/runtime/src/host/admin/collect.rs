@@ -1,12 +1,12 @@
 //! What a running node tells administrators. Each report takes the node's lock once, or once per page of flows.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use router_core::nat::Snat;
 use router_core::packet::{Ends, PacketMut};
-use router_core::rules::{SessionId, SessionView};
+use router_core::rules::{IngressMatch, SessionId, SessionView};
 use router_core::{Counters, Egress, Explanation, FlowView, Ingress, Node};
 use wg_proto::{Device, Instant, PeerIndex};
 
@@ -16,6 +16,7 @@ use super::words;
 use crate::host::moment::Moment;
 use crate::host::peers::PeerPlan;
 use crate::host::program::Program;
+use crate::host::status_page::Page;
 
 /// What a rule is called and says, which the node does not know.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,9 @@ pub type RuleTexts = HashMap<SessionId, RuleText>;
 
 /// Peers looked at under one lock.
 const PEERS_PER_LOCK: usize = 256;
+
+/// Rules a page shows at most.
+const PAGE_RULES_MAX: usize = 1000;
 
 /// Flows told at most: looking at them takes the node's lock, some ten nanoseconds each.
 pub const FLOWS_MAX: usize = 65_536;
@@ -57,6 +61,33 @@ pub fn status(program: &Program, kind: &str, texts: &RuleTexts) -> Status {
         flows: flow_tables(node.flows_used, program),
         drops: counted(node.path.drops().map(|(reason, count)| (reason.name().to_owned(), count))),
         counters: counters(&node, runtime.stats().total().iter()),
+    }
+}
+
+/// What is open to whoever sends from `asker`. `kind` is `router` or `connector`.
+pub fn page(program: &Program, kind: &str, texts: &RuleTexts, asker: IpAddr) -> Page {
+    let (name, moment) = (program.plan().node.name.clone(), Moment::now());
+    let mut open: Vec<SessionView> = program.runtime().with_node(|node, _| {
+        let owner = node.device().owner_of(asker);
+        let is_theirs = |session: &SessionView| {
+            let comes_from_there = match session.subject.ingress {
+                IngressMatch::Peer(peer) => owner == Some(peer),
+                IngressMatch::Tun => owner.is_none(),
+                IngressMatch::Any => true,
+                IngressMatch::Sockets => false,
+            };
+            comes_from_there && session.subject.source.contains(&asker)
+        };
+        node.sessions().filter(is_theirs).take(PAGE_RULES_MAX).collect()
+    });
+    open.retain(|session| !has_lapsed(session, moment));
+    Page {
+        name,
+        kind: kind.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_secs: moment.boot.saturating_duration_since(program.started().boot).as_secs(),
+        you: asker.to_string(),
+        open: open.iter().map(|session| rule_report(session, texts, moment)).collect(),
     }
 }
 
@@ -87,6 +118,10 @@ pub fn explain(
         let explanation = node.explain(now, ingress, packet);
         Ok(packet_report(&names, ingress, &explanation, texts))
     })
+}
+
+fn has_lapsed(session: &SessionView, moment: Moment) -> bool {
+    session.lease.is_some_and(|lease| lease <= moment.boot)
 }
 
 /// What is copied under one lock, to be put into words without it.

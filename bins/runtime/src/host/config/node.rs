@@ -36,6 +36,7 @@ struct NodeTable {
     mtu: Option<i64>,
     workers: Option<i64>,
     admin_socket: Option<PathBuf>,
+    status_page: Option<bool>,
 }
 
 impl Section for NodeTable {
@@ -48,6 +49,7 @@ impl Section for NodeTable {
         ("mtu", Kind::Number),
         ("workers", Kind::Number),
         ("admin_socket", Kind::Text),
+        ("status_page", Kind::Flag),
     ];
 }
 
@@ -68,6 +70,8 @@ pub struct NodeSettings {
     pub workers: u16,
     /// Where `status` and the others find the running process.
     pub admin_socket: PathBuf,
+    /// Whether those at the other ends of tunnels may ask at our addresses what is open to them.
+    pub status_page: bool,
 }
 
 /// Takes the shared keys of `[node]`; `None` if something of it is wrong, and noted.
@@ -97,6 +101,7 @@ pub fn read(
         mtu_bytes: mtu_bytes?,
         workers: workers?,
         admin_socket: admin_socket.unwrap_or_else(|| admin_socket_default.into()),
+        status_page: table.status_page.unwrap_or(false),
     })
 }
 
