@@ -7,6 +7,7 @@ pub mod net;
 pub mod offload;
 mod runtime;
 pub mod service;
+pub mod stack;
 pub mod tun;
 pub mod uapi;
 mod udp;

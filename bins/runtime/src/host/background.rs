@@ -55,7 +55,7 @@ impl Background {
             seed,
             workers,
         };
-        let stack = Stack::new(config, tasks.handle().clone());
+        let stack = Stack::new(config, tasks.handle());
         Ok(Background { stack, tasks: Some(tasks) })
     }
 

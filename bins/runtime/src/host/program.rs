@@ -152,7 +152,8 @@ impl Program {
     pub fn serve_status_page(&self, pages: &PageMaker) -> Result<(), Failure> {
         let addresses = self.plan().node.addresses.clone();
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = |why: String| Failure::new(Exit::Failed, "cannot serve the status page").because_text(why);
+        let refused =
+            |why: String| Failure::new(Exit::Failed, "cannot serve the status page").because_text(why);
         let background = background.as_ref().ok_or_else(|| refused("there is no stack".to_owned()))?;
         for address in addresses {
             let listener = background.stack().listen(SocketAddr::new(address, status_page::PORT));

@@ -5,9 +5,11 @@ mod checksum;
 mod coalesce;
 mod header;
 mod merge;
+mod partial;
 mod split;
 
 pub use self::coalesce::{CoalesceCounts, Coalescer, PacketSink};
+pub(crate) use self::partial::leave_checksum;
 pub use self::split::{BadSuperPacket, SuperPacket, complete_checksum, restore_partial_checksum};
 
 /// Most bytes in one `UDP_SEGMENT` send. UDP allows 65 507; an Ethernet device whose `gso_max_size` is the
