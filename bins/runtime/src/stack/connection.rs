@@ -20,10 +20,6 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(120);
 /// RFC 9293 section 3.8.4: no less than two hours by default.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2 * 3600);
 
-// Our own choices.
-/// A lone segment is acknowledged after so long, with what is sent by then.
-const ACK_DELAY: Duration = Duration::from_millis(10);
-
 /// How large a connection's two buffers are together, and how long its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
@@ -82,7 +78,9 @@ impl Connection {
         tcp.set_congestion_control(tcp::CongestionControl::Cubic);
         // Whoever writes has held back already what is to be held back.
         tcp.set_nagle_enabled(false);
-        tcp.set_ack_delay(Some(ACK_DELAY.into()));
+        // What came in one batch came merged, and is acknowledged once. To wait for more would stall senders whose window a
+        // batch is: smoltcp counts segments as they come, and opens a window by one for each acknowledgement.
+        tcp.set_ack_delay(None);
         tcp.set_timeout(Some(UNANSWERED_MAX.into()));
         tcp.set_keep_alive(Some(KEEPALIVE_EVERY.into()));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
@@ -124,7 +122,7 @@ impl Connection {
     pub(super) fn write<R>(&mut self, put: impl FnOnce(&mut [u8]) -> (usize, R)) -> Result<Option<R>, Over> {
         let tcp = self.tcp();
         if tcp.can_send() {
-            return tcp.send(|room| put(room)).map(Some).map_err(|_| Over::Broken);
+            return tcp.send(put).map(Some).map_err(|_| Over::Broken);
         }
         if tcp.may_send() || is_early(tcp.state()) { Ok(None) } else { Err(Over::Broken) }
     }

@@ -34,6 +34,9 @@ mod timers;
 mod udp;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -104,9 +104,8 @@ impl Device for Wire<'_> {
         // Received ones were verified, sent ones are completed by whoever cuts the packet into segments.
         capabilities.checksum.tcp = Checksum::None;
         capabilities.checksum.ipv4 = Checksum::Tx;
-        let longest = NonZeroUsize::new(SUPER_PACKET_BYTES_MAX);
-        capabilities.segmentation.tcpv4 = longest;
-        capabilities.segmentation.tcpv6 = longest;
+        // Over IPv6 smoltcp 0.14 makes super-packets and then drops them for their length.
+        capabilities.segmentation.tcpv4 = NonZeroUsize::new(SUPER_PACKET_BYTES_MAX);
         capabilities
     }
 }
