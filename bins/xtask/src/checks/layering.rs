@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sluice-router", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     ("sluice-connector", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     ("sluice-server", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
-    ("sluice", &["control-proto"]),
+    (
+        "sluice",
+        &["sluice-connector", "sluice-router", "sluice-runtime", "control-proto", "router-core", "wg-proto"],
+    ),
     // Tools around the programs.
     ("sluice-lab", &["wg-proto", "router-core"]),
     ("sluice-benches", &["sluice-lab", "sluice-runtime", "router-core", "wg-proto"]),
