@@ -12,6 +12,7 @@ use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use wg_proto::Instant;
 
+use super::closed_window;
 use super::wire::{Outgoing, Wire};
 
 // Of the specifications.
@@ -35,6 +36,14 @@ pub(super) struct Connection {
     local: SocketAddr,
     seed: u64,
     mtu_bytes: u16,
+    /// When the other end said something last, whatever it was.
+    last_heard: Instant,
+    /// Since when something is on its way to it that it has not acknowledged.
+    waiting_since: Option<Instant>,
+    /// What we have acknowledged last: where the other end goes on.
+    acknowledged: Option<u32>,
+    /// Both ends have said that they are done; what follows is no break.
+    has_both_ends: bool,
 }
 
 /// Why nothing more can be read or written.
@@ -81,17 +90,41 @@ impl Connection {
         // What came in one batch came merged, and is acknowledged once. To wait for more would stall senders whose window a
         // batch is: smoltcp counts segments as they come, and opens a window by one for each acknowledgement.
         tcp.set_ack_delay(None);
-        tcp.set_timeout(Some(UNANSWERED_MAX.into()));
+        // Smoltcp's own timeout counts idle time as well.
+        tcp.set_timeout(None);
         tcp.set_keep_alive(Some(KEEPALIVE_EVERY.into()));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(tcp);
         let interface = interface(now, local, size.mtu_bytes, seed);
-        Connection { interface, sockets, socket, local, seed, mtu_bytes: size.mtu_bytes }
+        Connection {
+            interface,
+            sockets,
+            socket,
+            local,
+            seed,
+            mtu_bytes: size.mtu_bytes,
+            last_heard: now,
+            waiting_since: None,
+            acknowledged: None,
+            has_both_ends: false,
+        }
     }
 
     /// Takes a packet whose checksums are known to be right, and says what follows from it in `out`.
     pub(super) fn receive(&mut self, now: Instant, packet: &[u8], out: &mut Outgoing) {
+        if self.is_window_closed()
+            && let Some(acknowledgment) =
+                self.acknowledged.and_then(|sequence| closed_window::bare(packet, sequence))
+        {
+            self.work(now, Some(&acknowledgment), out);
+        }
         self.work(now, Some(packet), out);
+    }
+
+    /// Whether there is so little room that the window may have been rounded down to none.
+    fn is_window_closed(&self) -> bool {
+        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
+        tcp.recv_capacity() - tcp.recv_queue() < closed_window::WINDOW_UNIT_MAX as usize
     }
 
     /// Does what is due by now, and sends what may be sent.
@@ -102,20 +135,34 @@ impl Connection {
     /// When it wants to be polled, if nothing happens before.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let at = self.interface.poll_at(stack_instant(now), &self.sockets)?;
-        Some(Instant::from_nanos(u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000)))
+        let at = Instant::from_nanos(u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000));
+        Some(at.min(self.given_up_at()))
+    }
+
+    /// When the other end counts as gone, unless it says something before.
+    fn given_up_at(&self) -> Instant {
+        let idle = self.last_heard.saturating_add(KEEPALIVE_EVERY + UNANSWERED_MAX);
+        match self.waiting_since {
+            Some(since) => idle.min(since.max(self.last_heard).saturating_add(UNANSWERED_MAX)),
+            None => idle,
+        }
     }
 
     /// Reads what lies in one piece, at most all of it, by telling how much of it was taken. `Ok(None)`: nothing lies there.
-    pub(super) fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> (usize, R)) -> Result<Option<R>, Over> {
+    pub(super) fn read<R: PartialEq>(
+        &mut self,
+        take: impl FnOnce(&[u8]) -> (usize, R),
+    ) -> Result<Option<R>, Over> {
         let tcp = self.tcp();
         if tcp.can_recv() {
-            return tcp.recv(|bytes| take(bytes)).map(Some).map_err(over);
+            return tcp.recv(|bytes: &mut [u8]| take(bytes)).map(Some).map_err(over);
         }
         if is_early(tcp.state()) {
             return Ok(None);
         }
         // Nothing is there; whether anything will come says the error.
-        tcp.recv(|_| (0, ())).map(|()| None).map_err(over)
+        let nothing = tcp.recv(|_| (0, ())).map(|()| None).map_err(over);
+        if nothing == Err(Over::Broken) && self.has_both_ends { Err(Over::Finished) } else { nothing }
     }
 
     /// Writes into room that lies in one piece, by telling how much was put there. `Ok(None)`: there is no room.
@@ -157,6 +204,11 @@ impl Connection {
         self.state() == tcp::State::Closed
     }
 
+    /// Whether an end broke it off before both were done.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_closed() && !self.has_both_ends
+    }
+
     /// Whether both ends are done, and only a lost acknowledgement might still have to be repeated.
     pub(super) fn is_waiting_out(&self) -> bool {
         self.state() == tcp::State::TimeWait
@@ -176,9 +228,35 @@ impl Connection {
     }
 
     fn work(&mut self, now: Instant, packet: Option<&[u8]>, out: &mut Outgoing) {
+        if packet.is_some() {
+            self.last_heard = now;
+        } else if now >= self.given_up_at() {
+            self.abort();
+        }
+        let sent_before = out.len();
         let mut wire = Wire::new(packet, self.mtu_bytes, out);
         // The result says whether sockets may have changed; wakers say it better.
         let _ = self.interface.poll(stack_instant(now), &mut wire, &mut self.sockets);
+        if out.len() > sent_before {
+            self.acknowledged = out.last().and_then(closed_window::acknowledged).or(self.acknowledged);
+        }
+        self.waiting_since = if self.is_waiting() { self.waiting_since.or(Some(now)) } else { None };
+        self.has_both_ends |=
+            matches!(self.state(), tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait);
+    }
+
+    /// Whether something is to be acknowledged: bytes, SYN or FIN.
+    fn is_waiting(&self) -> bool {
+        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
+        match tcp.state() {
+            tcp::State::SynSent
+            | tcp::State::SynReceived
+            | tcp::State::FinWait1
+            | tcp::State::Closing
+            | tcp::State::LastAck => true,
+            tcp::State::Established | tcp::State::CloseWait => tcp.send_queue() > 0,
+            tcp::State::Listen | tcp::State::FinWait2 | tcp::State::TimeWait | tcp::State::Closed => false,
+        }
     }
 
     fn tcp(&mut self) -> &mut tcp::Socket<'static> {

@@ -22,7 +22,7 @@ pub struct EchoRequest {
     pub hop_limit: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
-    /// Whether it must not be fragmented; always so over IPv6.
+    /// Whether it must not be fragmented; always so over IPv6, unless its sender had cut it.
     pub dont_fragment: bool,
     _held: Held,
 }

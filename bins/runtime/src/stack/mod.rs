@@ -16,6 +16,7 @@
 //! wait by 32 MiB, packets behind a door by a mebibyte, pieces by 4 MiB.
 
 mod budget;
+mod closed_window;
 mod connection;
 mod datagrams;
 mod door;
@@ -35,7 +36,7 @@ mod udp;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

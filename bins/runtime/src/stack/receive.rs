@@ -33,6 +33,8 @@ struct Incoming<'a, 'p> {
     worker: usize,
     packet: PacketMut<'p>,
     key: Key,
+    /// Whether its sender had cut it, so that it may be cut again.
+    was_cut: bool,
 }
 
 impl Stack {
@@ -42,20 +44,20 @@ impl Stack {
         PACKET.with_borrow_mut(|bytes| {
             bytes.clear();
             parts.iter().for_each(|part| bytes.extend_from_slice(part));
-            self.0.take(worker, header.checksum.is_some(), bytes);
+            self.0.take(worker, header.checksum.is_some(), false, bytes);
         });
     }
 }
 
 impl Inner {
-    fn take(self: &Arc<Self>, worker: usize, is_verified: bool, bytes: &mut [u8]) {
+    fn take(self: &Arc<Self>, worker: usize, is_verified: bool, was_cut: bool, bytes: &mut [u8]) {
         let Ok(packet) = PacketMut::parse(bytes) else { return self.stats.lose(Lost::Malformed) };
         if let Some(piece) = packet.piece() {
             let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
             let whole = pieces.put(clock::now(), &piece, packet.bytes());
             drop(pieces);
             if let Some(mut whole) = whole {
-                self.take(worker, false, &mut whole);
+                self.take(worker, false, true, &mut whole);
             }
             return;
         }
@@ -77,7 +79,7 @@ impl Inner {
             local: SocketAddr::new(ends.addresses.destination(), ends.ports.destination),
         };
         let transport = packet.transport();
-        let mut incoming = Incoming { stack: self, worker, packet, key };
+        let mut incoming = Incoming { stack: self, worker, packet, key, was_cut };
         match transport {
             Transport::Tcp(tcp) => incoming.tcp(&tcp),
             Transport::Udp => incoming.udp(),
@@ -251,7 +253,7 @@ impl Incoming<'_, '_> {
             sequence,
             hop_limit: self.packet.hop_limit(),
             traffic_class: self.packet.traffic_class(),
-            dont_fragment: self.packet.dont_fragment(),
+            dont_fragment: self.packet.dont_fragment() && !self.was_cut,
             held,
         })
     }

@@ -61,7 +61,7 @@ impl TcpStream {
     pub fn poll_broken(&self, context: &mut Context<'_>) -> Poll<()> {
         let is_broken = self.flow.look(|connection| {
             connection.wake_reader(context.waker());
-            connection.is_closed()
+            connection.is_broken()
         });
         if is_broken.unwrap_or(true) { Poll::Ready(()) } else { Poll::Pending }
     }

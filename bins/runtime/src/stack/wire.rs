@@ -43,6 +43,11 @@ impl Outgoing {
         self.packets.last().map(|(range, _)| &self.bytes[range.clone()])
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
     /// Whether something waits for room.
     pub(super) fn was_held_back(&self) -> bool {
         self.held_back

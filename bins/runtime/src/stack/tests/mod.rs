@@ -17,19 +17,19 @@ const MIB: usize = 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The two ends of a cable, which is taken away when it is dropped.
-pub(super) struct Cable {
-    pub(super) near: Stack,
-    pub(super) far: Stack,
+pub(crate) struct Cable {
+    pub(crate) near: Stack,
+    pub(crate) far: Stack,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Cable {
-    pub(super) fn new() -> Cable {
+    pub(crate) fn new() -> Cable {
         Cable::with(|_| {})
     }
 
     /// `change` sees both configurations before they are used.
-    pub(super) fn with(change: impl Fn(&mut StackConfig)) -> Cable {
+    pub(crate) fn with(change: impl Fn(&mut StackConfig)) -> Cable {
         let stack = |number: u8| {
             let mut config = StackConfig {
                 addresses: addresses(number),
@@ -75,22 +75,22 @@ fn addresses(number: u8) -> Vec<IpAddr> {
 }
 
 /// The far stack's addresses, of both versions.
-pub(super) fn far(port: u16) -> [SocketAddr; 2] {
+pub(crate) fn far(port: u16) -> [SocketAddr; 2] {
     [SocketAddr::new(addresses(2)[0], port), SocketAddr::new(addresses(2)[1], port)]
 }
 
 /// The near stack's address of the same version.
-pub(super) fn near(like: SocketAddr) -> IpAddr {
+pub(crate) fn near(like: SocketAddr) -> IpAddr {
     addresses(1)[usize::from(like.is_ipv6())]
 }
 
 /// The outcome, unless it takes too long.
-pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("too slow")
 }
 
 /// Waits until it holds.
-pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
         assert!(start.elapsed() < LIMIT, "{what}");
