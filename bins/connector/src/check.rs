@@ -71,7 +71,7 @@ fn head(config: &ConnectorConfig) -> Vec<(&'static str, String)> {
         ("MTU", format!("{} bytes", node.mtu_bytes)),
         ("admin socket", node.admin_socket.display().to_string()),
     ];
-    if let Some(tun) = &config.tun {
+    if let Some(tun) = config.tun() {
         rows.push(("interface", tun.common.name.clone()));
         rows.push(("egress addresses", join(&tun.common.egress_addresses)));
         rows.push((
@@ -79,6 +79,7 @@ fn head(config: &ConnectorConfig) -> Vec<(&'static str, String)> {
             if tun.snat { "an egress address" } else { "the sender itself" }.to_owned(),
         ));
     }
+    rows.extend(config.sockets().into_iter().flat_map(table::sockets));
     rows
 }
 

@@ -32,8 +32,8 @@ pub(crate) enum Command {
     /// why and the old one stays. SIGTERM ends the connector cleanly. Under systemd it reports readiness and feeds the
     /// watchdog.
     #[command(after_help = "\
-Environment: SLUICE_NODE_LISTEN_PORT=51821 stands for listen_port in [node]; the same for every key of [node] and
-[tun]. Lists are separated by commas.
+Environment: SLUICE_NODE_LISTEN_PORT=51821 stands for listen_port in [node]; the same for every key of [node],
+[tun] and [sockets]. Lists are separated by commas.
 
 Secrets come from files of mode 0600 only.")]
     Run(ConfigOption),

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use router_core::Refusal as Deny;
+use sluice_runtime::host::background::StackPlan;
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::peers::{PeerKind, PeerPlan};
 use sluice_runtime::host::program::{NodePlan, TunPlan};
@@ -10,16 +11,18 @@ use crate::config::ConnectorConfig;
 
 /// The configuration as the node takes it, but for its rules.
 pub(crate) fn plan(config: &ConnectorConfig) -> NodePlan {
-    let tun = config.tun.as_ref().map(|tun| TunPlan {
+    let tun = config.tun().map(|tun| TunPlan {
         settings: tun.common.clone(),
         routes: if tun.snat { Vec::new() } else { senders(config) },
         clients: Vec::new(),
     });
+    let (stack, sockets) = (config.sockets().map(StackPlan::of), config.sockets().cloned());
     let routers = config.routers.iter().map(|router| PeerPlan::of(router, PeerKind::Router));
     NodePlan {
         node: config.node.clone(),
         tun,
-        stack: None,
+        stack,
+        sockets,
         peers: routers.collect(),
         refusal: Deny::Prohibited,
     }

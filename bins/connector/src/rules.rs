@@ -19,9 +19,11 @@ use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
 
-use crate::config::ConnectorConfig;
 use crate::config::mapping::{self, Mapping};
+use crate::config::{ConnectorConfig, Egress};
 
+/// Our own addresses: sources towards our own stack, at which conversations are told apart by them.
+const OVERLAY_POOL: PoolId = PoolId(0);
 /// Egress addresses: sources towards devices.
 const EGRESS_POOL: PoolId = PoolId(1);
 
@@ -75,11 +77,19 @@ fn rule(
         id: id(router, mapping),
         subject: Subject { ingress: IngressMatch::Peer(peer), source: everything(mapping.device) },
         destinations: destinations(config, mapping),
-        snat: if config.snats() { Snat::Pool(EGRESS_POOL) } else { Snat::Off },
+        snat: snat(config.egress.as_ref()?),
         deny: Refusal::Prohibited,
         lease: None,
         caps: CAPS,
     })
+}
+
+fn snat(egress: &Egress) -> Snat {
+    match egress {
+        Egress::Tun(tun) if tun.snat => Snat::Pool(EGRESS_POOL),
+        Egress::Tun(_) => Snat::Off,
+        Egress::Sockets(_) => Snat::Pool(OVERLAY_POOL),
+    }
 }
 
 /// Whatever a router may send: its prefixes are checked before any rule.
@@ -99,7 +109,11 @@ fn destinations(config: &ConnectorConfig, mapping: &Mapping) -> Vec<Destination>
         let port = PortRange::single(mapping.virtual_port.get());
         Selector::new(IpRange::single(*own), Some(protocol(mapping.protocol)), Some(port)).ok()
     });
-    selectors.map(|selector| Destination { selector, dnat: Some(dnat), egress: EgressChoice::Tun }).collect()
+    let egress = match config.egress {
+        Some(Egress::Sockets(_)) => EgressChoice::Sockets,
+        Some(Egress::Tun(_)) | None => EgressChoice::Tun,
+    };
+    selectors.map(|selector| Destination { selector, dnat: Some(dnat), egress }).collect()
 }
 
 fn protocol(protocol: mapping::Protocol) -> Protocol {
@@ -110,18 +124,22 @@ fn protocol(protocol: mapping::Protocol) -> Protocol {
 }
 
 fn pools(config: &ConnectorConfig) -> Vec<SnatPool> {
-    let pool = |addresses: &[IpAddr]| SnatPool {
-        id: EGRESS_POOL,
+    let pool = |id, addresses: &[IpAddr]| SnatPool {
+        id,
         addresses: addresses.to_vec(),
         mapping: PortMapping::PerDestination,
     };
-    config.tun.iter().map(|tun| pool(&tun.common.egress_addresses)).collect()
+    let pool = config.egress.as_ref().map(|egress| match egress {
+        Egress::Tun(tun) => pool(EGRESS_POOL, &tun.common.egress_addresses),
+        Egress::Sockets(_) => pool(OVERLAY_POOL, &config.node.addresses),
+    });
+    pool.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{read, whole};
+    use crate::config::tests::{by_sockets, read, whole};
     use router_core::{Node, NodeConfig};
     use wg_proto::{Instant, PeerConfig};
 
@@ -152,6 +170,24 @@ mod tests {
                 .iter()
                 .all(|rule| rule.snat == Snat::Off)
         );
+    }
+
+    #[test]
+    fn by_sockets_our_own_stack_is_the_way_and_our_own_addresses_are_the_sources() {
+        let config = read(&by_sockets()).unwrap();
+        let node_config = NodeConfig {
+            overlay_addresses: config.node.addresses.clone(),
+            has_sockets: true,
+            ..NodeConfig::default()
+        };
+        let mut node = Node::new(node_config, [1; 32]);
+        node.device_mut().add_peer(NOW, PeerConfig::new(config.routers[0].public_key)).unwrap();
+        let snapshot = snapshot(&config, &PeerNumbers::of(node.device()));
+        for rule in &snapshot.rules {
+            assert_eq!(rule.snat, Snat::Pool(OVERLAY_POOL));
+            assert!(rule.destinations.iter().all(|to| to.egress == EgressChoice::Sockets));
+        }
+        assert_eq!(node.apply(NOW, &snapshot).unwrap().added, 2);
     }
 
     #[test]

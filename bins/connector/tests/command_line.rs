@@ -5,19 +5,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/connector.toml");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples");
 
 #[test]
-fn the_example_passes_check_config_once_its_key_is_there() {
-    let directory = std::env::temp_dir().join(format!("sluice-connector-cli-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("connector.toml");
-    std::fs::copy(EXAMPLE, &file).unwrap();
-    assert_eq!(check(&file).status.code(), Some(3));
-    write_key(&directory.join("connector.key"));
-    let output = check(&file);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::remove_dir_all(&directory).unwrap();
+fn the_examples_pass_check_config_once_their_key_is_there() {
+    for example in ["connector.toml", "connector-rootless.toml"] {
+        let directory = std::env::temp_dir().join(format!("sluice-connector-cli-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("connector.toml");
+        std::fs::copy(Path::new(EXAMPLES).join(example), &file).unwrap();
+        assert_eq!(check(&file).status.code(), Some(3));
+        write_key(&directory.join("connector.key"));
+        let output = check(&file);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
 
 #[test]

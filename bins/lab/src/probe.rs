@@ -36,6 +36,57 @@ pub fn accept(host: &Host, port: u16) -> Result<Process> {
     Ok(process)
 }
 
+/// Serves TCP: sends back what it gets, on many connections at once.
+pub fn echo_tcp(host: &Host, port: u16) -> Result<Process> {
+    let process = host.spawn(&[&program()?, "echo-tcp", &port.to_string()])?;
+    host.wait_for_port("tcp", port, &process)?;
+    Ok(process)
+}
+
+/// Opens `count` connections to an [`echo_tcp`], holds them for `seconds` once all are there and answered, and has all
+/// answered again; the log says `holding` and later `answered`, or what went wrong.
+pub fn hold_many(host: &Host, address: &str, port: u16, count: u32, seconds: u32) -> Result<Process> {
+    let (port, count, seconds) = (port.to_string(), count.to_string(), seconds.to_string());
+    host.spawn(&[&program()?, "hold-many", address, &port, &count, &seconds])
+}
+
+/// What a [`churn`] has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Churned {
+    /// Connections that were answered.
+    pub done: u64,
+    /// Those that were not.
+    pub failed: u64,
+}
+
+/// Opens, uses and ends connections to an [`echo_tcp`] one after the other for `seconds`; every tenth is broken off.
+pub fn churn(host: &Host, address: &str, port: u16, seconds: u32) -> Result<Churned> {
+    let line = format!("{} churn {address} {port} {seconds}", program()?);
+    let output = host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 60))?.ok()?;
+    let json = parsed(&output.stdout)?;
+    Ok(Churned { done: number(&json, "done")?, failed: number(&json, "failed")? })
+}
+
+/// Sends so many bytes to an [`echo_tcp`], ends its half, and reads until the other half ends; fails unless all came back.
+pub fn half_close(host: &Host, address: &str, port: u16, bytes: usize) -> Result<()> {
+    let line = format!("{} half-close {address} {port} {bytes}", program()?);
+    let said = host.sh_within(&line, Duration::from_secs(60))?.ok()?;
+    anyhow::ensure!(said.stdout.starts_with(&format!("{bytes} bytes came back")), "{said}");
+    Ok(())
+}
+
+/// Connects, says a word and breaks the connection off.
+pub fn abort(host: &Host, address: &str, port: u16) -> Result<()> {
+    host.sh(&format!("{} abort {address} {port}", program()?))?.ok().map(drop)
+}
+
+/// Accepts one connection and breaks it off once it has heard a word.
+pub fn accept_and_abort(host: &Host, port: u16) -> Result<Process> {
+    let process = host.spawn(&[&program()?, "accept-abort", &port.to_string()])?;
+    host.wait_for_port("tcp", port, &process)?;
+    Ok(process)
+}
+
 /// Sends one crafted packet. `kind` is `udp`, `tcp-ack`, `tcp-syn-ack`, `fragment` (a last piece whose first was never sent)
 /// or `echo-reply`.
 pub fn inject(host: &Host, kind: &str, source: &str, destination: &str, port: u16) -> Result<Output> {

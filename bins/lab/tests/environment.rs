@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use sluice_lab::sluice::{RouterConfig, Tun};
+use sluice_lab::sluice::{Rights, RouterConfig, Tun};
 use sluice_lab::{Host, KeyPair, Lab, binaries, lab_test, wait_until};
 
 #[test]
@@ -60,7 +60,8 @@ fn variables_that_override_nothing_or_with_nonsense_are_refused_by_name() {
 /// A host with a configuration that is complete, and where it stands.
 fn configured(lab: &Lab) -> Result<(Host, String)> {
     let host = lab.host("router")?;
-    lab.file("router.key", format!("{}\n", KeyPair::generate(lab)?.private))?;
+    lab.subdirectory("home-router")?;
+    lab.file("home-router/router.key", format!("{}\n", KeyPair::generate(lab)?.private))?;
     let config = RouterConfig {
         name: "router".into(),
         listen_port: 51820,
@@ -69,6 +70,8 @@ fn configured(lab: &Lab) -> Result<(Host, String)> {
         deny_signal: "prohibited".into(),
         workers: 1,
         tun: Some(Tun { name: "sluice0".into(), ..Tun::default() }),
+        sockets: None,
+        rights: Rights::Administrator,
         clients: Vec::new(),
         connectors: Vec::new(),
         targets: Vec::new(),

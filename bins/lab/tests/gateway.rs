@@ -28,7 +28,7 @@ fn clients_of_a_foreign_gateway_reach_devices_under_the_same_rules() {
 #[test]
 fn clients_of_a_foreign_gateway_leave_by_the_interface_that_they_came_in_by() {
     lab_test(|lab| {
-        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Gateway })?;
+        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Gateway, by_sockets: false })?;
         for (address, egress) in Lan::TARGET.into_iter().zip(Lan::EGRESS) {
             let url = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
             let page = lan.client.sh(&format!("curl -sS --max-time 5 http://{url}/"))?.ok()?;

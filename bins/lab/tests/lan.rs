@@ -8,7 +8,7 @@ use sluice_lab::topology::{Entry, Lan, LanConfig};
 #[test]
 fn with_source_translation_the_network_sees_the_egress_address_and_nothing_stays_behind() {
     lab_test(|lab| {
-        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Tunnel })?;
+        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Tunnel, by_sockets: false })?;
         pages(&lan, Lan::EGRESS)?;
         let host = lan.router.program.host();
         let proxies = || -> Result<String> {
@@ -32,7 +32,7 @@ fn with_source_translation_the_network_sees_the_egress_address_and_nothing_stays
 #[test]
 fn without_source_translation_ping_and_traceroute_behave_as_through_an_ordinary_router() {
     lab_test(|lab| {
-        let lan = Lan::start(lab, &LanConfig { src_nat: false, entry: Entry::Tunnel })?;
+        let lan = Lan::start(lab, &LanConfig { src_nat: false, entry: Entry::Tunnel, by_sockets: false })?;
         pages(&lan, Lan::CLIENT)?;
         for (family, far, hops) in [
             ("-4", Lan::FAR[0], ["10.99.0.1", "192.168.7.1", "192.168.7.254", "192.168.9.10"]),

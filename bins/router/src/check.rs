@@ -88,6 +88,7 @@ fn head(config: &RouterConfig) -> Vec<(&'static str, String)> {
         rows.push(("egress addresses", join(&tun.common.egress_addresses)));
         rows.push(("clients on it", if tun.accept_clients { "accepted" } else { "refused" }.to_owned()));
     }
+    rows.extend(config.sockets.iter().flat_map(table::sockets));
     rows
 }
 
@@ -118,8 +119,9 @@ fn targets(config: &RouterConfig) -> comfy_table::Table {
             let way = match destination.way {
                 Way::Connector => "tunnel",
                 Way::Tun => "interface",
+                Way::Sockets => "sockets",
             };
-            let snat = if target.src_nat { "on" } else { "off" };
+            let snat = if target.src_nat || destination.way == Way::Sockets { "on" } else { "off" };
             let (sent, becomes) = in_words(destination);
             table.add_row([&target.name, &sent, &becomes, way, snat]);
         }

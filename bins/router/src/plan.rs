@@ -1,5 +1,6 @@
 //! From the configuration to what the node is made from, but for its rules. Pure. Called by `run` and `check`.
 
+use sluice_runtime::host::background::StackPlan;
 use sluice_runtime::host::peers::{PeerKind, PeerPlan};
 use sluice_runtime::host::program::{NodePlan, TunPlan};
 
@@ -25,7 +26,8 @@ pub(crate) fn plan(config: &RouterConfig) -> NodePlan {
     NodePlan {
         node: config.node.clone(),
         tun,
-        stack: None,
+        stack: config.sockets.as_ref().map(StackPlan::of),
+        sockets: config.sockets.clone(),
         peers: clients.chain(connectors).collect(),
         refusal: config.deny_signal,
     }

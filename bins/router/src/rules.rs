@@ -1,8 +1,8 @@
 //! From sessions to what the node enforces. Pure. Called by `run` at start, at reloads and for sessions opened at
 //! run time; read first: `router_core::rules`, `config::ways`.
 //!
-//! A session becomes one rule for the destinations behind connectors and one for those behind the TUN: each way has
-//! its own source addresses.
+//! A session becomes one rule for the destinations behind connectors, one for those behind the TUN and one for those
+//! reached by sockets: each way has its own source addresses.
 
 use std::net::IpAddr;
 
@@ -24,11 +24,11 @@ use crate::config::session::Session;
 use crate::config::target::{Destination, Target};
 use crate::config::ways::Way;
 
-/// Our own addresses: sources towards connectors.
+/// Our own addresses: sources towards connectors, and towards our own stack.
 const OVERLAY_POOL: PoolId = PoolId(0);
 /// Egress addresses: sources towards the TUN.
 const EGRESS_POOL: PoolId = PoolId(1);
-const WAYS: [Way; 2] = [Way::Connector, Way::Tun];
+const WAYS: [Way; 3] = [Way::Connector, Way::Tun, Way::Sockets];
 
 /// The rules of `sessions`. Those past their end are left out.
 pub(crate) fn snapshot(
@@ -67,7 +67,7 @@ pub(crate) fn of_session(
 }
 
 /// The identities that the rules of a session can have.
-pub(crate) fn ids(session: &Session) -> [SessionId; 2] {
+pub(crate) fn ids(session: &Session) -> [SessionId; 3] {
     WAYS.map(|way| id(session, way))
 }
 
@@ -89,7 +89,7 @@ fn text(config: &RouterConfig, session: &Session, way: Way) -> Option<RuleText> 
         target: target.name.clone(),
         source: format!("{}{client}", session.client_ip),
         destinations: destinations.collect(),
-        src_nat: target.src_nat,
+        src_nat: target.src_nat || way == Way::Sockets,
     })
 }
 
@@ -97,6 +97,7 @@ fn id(session: &Session, way: Way) -> SessionId {
     let way = match way {
         Way::Connector => "connector",
         Way::Tun => "tun",
+        Way::Sockets => "sockets",
     };
     rule_id::of(&[&session.client_ip.to_string(), &session.target, way])
 }
@@ -118,9 +119,11 @@ fn subject(config: &RouterConfig, client_ip: IpAddr, peers: &PeerNumbers) -> Opt
     Some(Subject { ingress, source: value::host_prefix(client_ip) })
 }
 
+/// Our own stack tells conversations apart by a source of ours, whatever the target says; devices see this host.
 fn snat(target: &Target, way: Way) -> Snat {
     match (target.src_nat, way) {
-        (false, _) => Snat::Off,
+        (_, Way::Sockets) => Snat::Pool(OVERLAY_POOL),
+        (false, Way::Connector | Way::Tun) => Snat::Off,
         (true, Way::Connector) => Snat::Pool(OVERLAY_POOL),
         (true, Way::Tun) => Snat::Pool(EGRESS_POOL),
     }
@@ -130,7 +133,10 @@ fn destinations(session: &Session, target: &Target, way: Way) -> Vec<rules::Dest
     let rule = |destination: &Destination| rules::Destination {
         selector: destination.selector,
         dnat: destination.nat,
-        egress: EgressChoice::Route,
+        egress: match way {
+            Way::Connector | Way::Tun => EgressChoice::Route,
+            Way::Sockets => EgressChoice::Sockets,
+        },
     };
     of_way(session, target, way).map(rule).collect()
 }
@@ -203,6 +209,17 @@ mod tests {
         let subject = |address: &str, peers| subject(&config, address.parse().unwrap(), peers);
         assert_eq!(subject("10.77.0.99", &peers).unwrap().ingress, IngressMatch::Tun);
         assert_eq!(subject("10.77.0.2", &PeerNumbers::default()), None);
+    }
+
+    #[test]
+    fn by_sockets_our_own_stack_is_the_way_and_our_own_addresses_are_the_sources() {
+        let text = whole().replace("src_nat = true", "src_nat = false\negress = 'sockets'") + "[sockets]\n";
+        let config = read(&text).unwrap();
+        let (_, node) = node();
+        let snapshot = snapshot(&config, &config.sessions, &PeerNumbers::of(node.device()), NOW);
+        let by_sockets = snapshot.rules.iter().find(|rule| rule.snat == Snat::Pool(OVERLAY_POOL)).unwrap();
+        assert!(by_sockets.destinations.iter().all(|to| to.egress == EgressChoice::Sockets));
+        assert!(texts(&config, &config.sessions)[&by_sockets.id].src_nat);
     }
 
     fn node() -> (RouterConfig, Node) {

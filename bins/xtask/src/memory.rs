@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::Table;
 
 use sluice_lab::peer::{Implementation, InterfaceConfig, WireguardInterface};
-use sluice_lab::sluice::{Router, RouterConfig};
+use sluice_lab::sluice::{Rights, Router, RouterConfig};
 use sluice_lab::{KeyPair, Lab, Process};
 
 use crate::cargo::{cargo, root};
@@ -88,6 +88,8 @@ fn router() -> Result<Line> {
         client_ip_pool: vec!["10.64.0.0/16".to_owned()],
         deny_signal: "silent".to_owned(),
         tun: None,
+        sockets: None,
+        rights: Rights::Administrator,
         clients: Vec::new(),
         connectors: Vec::new(),
         targets: Vec::new(),

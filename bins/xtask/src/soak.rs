@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::Table;
 use sluice_lab::Lab;
+use sluice_lab::sluice::Sockets;
 use sluice_lab::soak::{Report, Tally, run};
 
 use crate::cargo::target;
@@ -21,13 +22,18 @@ pub(crate) struct Arguments {
     /// How long
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: u64,
+
+    /// Router and connectors without privileges, devices by sockets
+    #[arg(long)]
+    rootless: bool,
 }
 
 /// Builds, runs, writes the samples, judges.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     setup::prepare_lab()?;
     release::build(&["sluice-router", "sluice-connector"], &Log::new("soak-build")?)?;
-    let report = run(&Lab::new()?, Duration::from_secs(arguments.minutes * 60))?;
+    let sockets = arguments.rootless.then(Sockets::default);
+    let report = run(&Lab::new()?, Duration::from_secs(arguments.minutes * 60), sockets)?;
     let path = target().join("xtask/soak.csv");
     std::fs::create_dir_all(target().join("xtask"))?;
     std::fs::write(&path, report.csv())?;

@@ -9,7 +9,7 @@ use sluice_runtime::host::config::value::{self, ValueFault};
 use sluice_runtime::host::config::{Fault, Place, Problems};
 use thiserror::Error;
 
-use super::ConnectorTun;
+use super::Egress;
 
 /// `[[mapping]]` as written.
 #[derive(Debug, Deserialize)]
@@ -62,9 +62,9 @@ impl std::fmt::Display for Protocol {
 /// What can be wrong with a mapping.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum MappingFault {
-    /// Nothing leaves without an interface.
-    #[error("there is no [tun] to reach the device by")]
-    NoTun,
+    /// Nothing leaves without one of them.
+    #[error("there is neither [tun] nor [sockets] to reach the device by")]
+    NoEgress,
     /// Routers could not address it.
     #[error("the device is {version}, but [node] addresses has no {version} address")]
     NoOverlayAddress { version: &'static str },
@@ -79,7 +79,9 @@ pub(crate) enum MappingFault {
 impl Fault for MappingFault {
     fn remedy(&self) -> String {
         match self {
-            Self::NoTun => "Add [tun] with egress_addresses.".into(),
+            Self::NoEgress => {
+                "Add [tun] with egress_addresses, or [sockets], which needs no privilege.".into()
+            }
             Self::NoOverlayAddress { version } => format!("Add an {version} address to [node] addresses."),
             Self::NoEgressAddress { version } => {
                 format!(
@@ -91,8 +93,13 @@ impl Fault for MappingFault {
     }
 }
 
-/// Parses a mapping.
-pub(crate) fn parse(table: &MappingTable, place: &Place, problems: &mut Problems) -> Option<Mapping> {
+/// Parses a mapping. With sockets the device may be this very host.
+pub(crate) fn parse(
+    table: &MappingTable,
+    by_sockets: bool,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Mapping> {
     let name = required(table.name.as_deref(), "name", place, problems);
     let name = name.and_then(|name| problems.take(&place.field("name"), value::name(name)));
     let virtual_port = required(table.virtual_port, "virtual_port", place, problems);
@@ -100,17 +107,18 @@ pub(crate) fn parse(table: &MappingTable, place: &Place, problems: &mut Problems
         virtual_port.and_then(|port| problems.take(&place.field("virtual_port"), value::port(port)));
     let protocol = required(table.proto.as_deref(), "proto", place, problems);
     let protocol = protocol.and_then(|text| problems.take(&place.field("proto"), protocol_of(text)));
-    let device = device(table, place, problems);
+    let device = device(table, by_sockets, place, problems);
     let port = required(table.port, "port", place, problems);
     let port = port.and_then(|port| problems.take(&place.field("port"), value::port(port)));
     let virtual_port = VirtualPort(virtual_port?);
     Some(Mapping { name: name?, virtual_port, protocol: protocol?, device: device?, port: port? })
 }
 
-fn device(table: &MappingTable, place: &Place, problems: &mut Problems) -> Option<IpAddr> {
+fn device(table: &MappingTable, by_sockets: bool, place: &Place, problems: &mut Problems) -> Option<IpAddr> {
     let field = &place.field("device");
     let device = required(table.device.as_deref(), "device", place, problems)?;
-    let device = problems.take(field, value::host(device))?;
+    let device = if by_sockets { value::host_or_loopback(device) } else { value::host(device) };
+    let device = problems.take(field, device)?;
     problems.take(field, not_link_local(device))
 }
 
@@ -137,17 +145,19 @@ fn not_link_local(address: IpAddr) -> Result<IpAddr, MappingFault> {
 pub(crate) fn reachable(
     mapping: &Mapping,
     node: &NodeSettings,
-    tun: Option<&ConnectorTun>,
+    egress: Option<&Egress>,
 ) -> Result<(), MappingFault> {
     let same_version =
         |addresses: &[IpAddr]| addresses.iter().any(|own| own.is_ipv4() == mapping.device.is_ipv4());
     let version = if mapping.device.is_ipv4() { "IPv4" } else { "IPv6" };
-    let tun = tun.ok_or(MappingFault::NoTun)?;
+    let egress = egress.ok_or(MappingFault::NoEgress)?;
     if !same_version(&node.addresses) {
         return Err(MappingFault::NoOverlayAddress { version });
     }
-    if tun.snat && !same_version(&tun.common.egress_addresses) {
-        return Err(MappingFault::NoEgressAddress { version });
+    match egress {
+        Egress::Tun(tun) if tun.snat && !same_version(&tun.common.egress_addresses) => {
+            Err(MappingFault::NoEgressAddress { version })
+        }
+        Egress::Tun(_) | Egress::Sockets(_) => Ok(()),
     }
-    Ok(())
 }

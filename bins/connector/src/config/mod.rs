@@ -13,9 +13,11 @@ use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
 use sluice_runtime::host::config::node::NodeSettings;
 use sluice_runtime::host::config::peer::{Dial, PeerSettings, PeerTable};
+use sluice_runtime::host::config::sockets::SocketsSettings;
 use sluice_runtime::host::config::tun::TunSettings;
 use sluice_runtime::host::config::unique::Unique;
-use sluice_runtime::host::config::{Place, Problems, node, peer, tun, value};
+use sluice_runtime::host::config::{Fault, Place, Problems, node, peer, sockets, tun, value};
+use thiserror::Error;
 
 use self::mapping::Mapping;
 
@@ -26,9 +28,18 @@ pub(crate) const ADMIN_SOCKET_DEFAULT: &str = "/run/sluice-connector/connector.s
 #[derive(Clone)]
 pub(crate) struct ConnectorConfig {
     pub(crate) node: NodeSettings,
-    pub(crate) tun: Option<ConnectorTun>,
+    pub(crate) egress: Option<Egress>,
     pub(crate) routers: Vec<PeerSettings>,
     pub(crate) mappings: Vec<Mapping>,
+}
+
+/// How devices are reached.
+#[derive(Clone)]
+pub(crate) enum Egress {
+    /// `[tun]`: packets, into the host's network.
+    Tun(ConnectorTun),
+    /// `[sockets]`: connections of this process.
+    Sockets(SocketsSettings),
 }
 
 /// `[tun]` of a connector.
@@ -37,6 +48,22 @@ pub(crate) struct ConnectorTun {
     pub(crate) common: TunSettings,
     /// Whether devices see an egress address instead of the router's or the client's.
     pub(crate) snat: bool,
+}
+
+/// What can be wrong with the way out.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum EgressFault {
+    /// A device cannot be reached both ways.
+    #[error("[tun] and [sockets] are both there, and each reaches all devices")]
+    Both,
+}
+
+impl Fault for EgressFault {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Both => "Remove one: [tun] carries any protocol and needs CAP_NET_ADMIN, [sockets] carries TCP, UDP and pings and needs nothing.".into(),
+        }
+    }
 }
 
 /// The connector's own key of `[tun]`.
@@ -59,9 +86,29 @@ impl ConnectorConfig {
         Self::read(path, Document::read(path, environment::of_this_process())?)
     }
 
-    /// Whether devices see an egress address instead of the sender's.
+    /// Whether devices see an address of ours instead of the sender's.
     pub(crate) fn snats(&self) -> bool {
-        self.tun.as_ref().is_some_and(|tun| tun.snat)
+        match &self.egress {
+            Some(Egress::Tun(tun)) => tun.snat,
+            Some(Egress::Sockets(_)) => true,
+            None => false,
+        }
+    }
+
+    /// `[tun]`.
+    pub(crate) fn tun(&self) -> Option<&ConnectorTun> {
+        match &self.egress {
+            Some(Egress::Tun(tun)) => Some(tun),
+            Some(Egress::Sockets(_)) | None => None,
+        }
+    }
+
+    /// `[sockets]`.
+    pub(crate) fn sockets(&self) -> Option<&SocketsSettings> {
+        match &self.egress {
+            Some(Egress::Sockets(sockets)) => Some(sockets),
+            Some(Egress::Tun(_)) | None => None,
+        }
     }
 
     /// Takes `text` for what stands in `path`, without overrides.
@@ -82,19 +129,32 @@ impl ConnectorConfig {
 
 fn parse(document: &mut Document, problems: &mut Problems) -> Option<ConnectorConfig> {
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
-    let has_tun = document.has("tun");
-    let tun = connector_tun(document, problems);
+    let by_sockets = document.has("sockets");
+    let egress = egress(document, problems);
     let routers = routers(document, problems);
-    let mappings = mappings(document, problems);
+    let mappings = mappings(document, by_sockets, problems);
     note_duplicates(node.as_ref(), &routers, &mappings, problems);
-    if has_tun && tun.is_none() {
-        return None;
-    }
-    let node = node?;
+    let (node, egress) = (node?, egress?);
     for (place, mapping) in &mappings {
-        problems.take(place, mapping::reachable(mapping, &node, tun.as_ref()));
+        problems.take(place, mapping::reachable(mapping, &node, egress.as_ref()));
     }
-    Some(ConnectorConfig { node, tun, routers: values(routers), mappings: values(mappings) })
+    Some(ConnectorConfig { node, egress, routers: values(routers), mappings: values(mappings) })
+}
+
+/// `None` if something of it is wrong, `Some(None)` if there is no way out.
+fn egress(document: &mut Document, problems: &mut Problems) -> Option<Option<Egress>> {
+    let (has_tun, has_sockets) = (document.has("tun"), document.has("sockets"));
+    let tun = connector_tun(document, problems);
+    let sockets = sockets::read(document, problems);
+    match (has_tun, has_sockets) {
+        (false, false) => Some(None),
+        (true, false) => tun.map(Egress::Tun).map(Some),
+        (false, true) => sockets.map(Egress::Sockets).map(Some),
+        (true, true) => {
+            problems.note(&Place::file(), EgressFault::Both);
+            None
+        }
+    }
 }
 
 fn values<T>(placed: Vec<(Place, T)>) -> Vec<T> {
@@ -115,10 +175,10 @@ fn routers(document: &mut Document, problems: &mut Problems) -> Vec<(Place, Peer
     parsed.collect()
 }
 
-fn mappings(document: &mut Document, problems: &mut Problems) -> Vec<(Place, Mapping)> {
+fn mappings(document: &mut Document, by_sockets: bool, problems: &mut Problems) -> Vec<(Place, Mapping)> {
     let tables = document.list("mapping", problems);
     let parsed = tables.into_iter().filter_map(|(place, table)| {
-        mapping::parse(&table, &place, problems).map(|mapping| (place, mapping))
+        mapping::parse(&table, by_sockets, &place, problems).map(|mapping| (place, mapping))
     });
     parsed.collect()
 }

@@ -18,7 +18,7 @@ const WEB: &str =
 #[test]
 fn the_whole_vocabulary_is_taken() {
     let config = read(&[NODE, TUN, "snat = false\n", ROUTER, DIALS, WEB].concat()).unwrap();
-    assert!(!config.tun.unwrap().snat);
+    assert!(!config.tun().unwrap().snat);
     assert_eq!(config.routers[0].persistent_keepalive.unwrap().get(), 25);
     assert_eq!(config.routers[0].allowed_ips().len(), 2);
     assert_eq!((config.mappings[0].virtual_port.get(), config.mappings[0].port.get()), (40_000, 80));
@@ -62,15 +62,34 @@ fn each_fault_of_a_mapping_is_told() {
 }
 
 #[test]
-fn a_mapping_needs_an_interface_and_an_egress_address() {
+fn a_mapping_needs_a_way_out_and_in_an_interface_an_egress_address() {
     let bare = [NODE, ROUTER, DIALS, WEB].concat();
     assert_eq!(
         read(&bare).err().unwrap(),
-        ["[[mapping]] 1 \"web\": there is no [tun] to reach the device by"]
+        ["[[mapping]] 1 \"web\": there is neither [tun] nor [sockets] to reach the device by"]
     );
     let without_address = bare.clone() + "[tun]\n";
     assert!(read(&without_address).err().unwrap()[0].contains("egress_addresses has no IPv4 address"));
-    assert!(read(&(bare + "[tun]\nsnat = false\n")).is_ok());
+    assert!(read(&(bare.clone() + "[tun]\nsnat = false\n")).is_ok());
+    assert!(read(&(bare + "[sockets]\n")).unwrap().sockets().is_some());
+}
+
+#[test]
+fn devices_are_reached_by_one_way_only() {
+    let both = [NODE, TUN, "[sockets]\n", ROUTER, DIALS, WEB].concat();
+    assert_eq!(
+        read(&both).err().unwrap(),
+        ["the file as a whole: [tun] and [sockets] are both there, and each reaches all devices"]
+    );
+}
+
+#[test]
+fn only_sockets_reach_this_very_host() {
+    let local = WEB.replace("192.168.7.10", "127.0.0.1");
+    assert!(read(&[NODE, "[sockets]\n", ROUTER, DIALS, &local].concat()).is_ok());
+    assert!(read(&[NODE, TUN, ROUTER, DIALS, &local].concat()).is_err());
+    let metadata = WEB.replace("192.168.7.10", "169.254.169.254");
+    assert!(read(&[NODE, "[sockets]\n", ROUTER, DIALS, &metadata].concat()).is_err());
 }
 
 #[test]
@@ -103,6 +122,15 @@ pub(crate) fn whole() -> String {
     let node = NODE.replace("['10.99.0.2']", "['10.99.0.2', 'fd99::2']");
     let tun = TUN.replace("['192.168.7.200']", "['192.168.7.200', 'fd07::200']");
     [&node, &tun, ROUTER, DIALS, WEB, &web6].concat()
+}
+
+/// The same without privileges, with devices on this very host.
+pub(crate) fn by_sockets() -> String {
+    let (before, after) = whole().split_once("[tun]").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, mappings) = after.split_once("[[router]]").unwrap();
+    format!("{before}[sockets]\n[[router]]{mappings}")
+        .replace("192.168.7.10", "127.0.0.1")
+        .replace("fd07::10", "::1")
 }
 
 /// What is in the file, or what is said of it.

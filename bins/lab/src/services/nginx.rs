@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::host::Host;
 use crate::process::Process;
@@ -12,7 +12,7 @@ const GREETING: &str = "Hello from";
 /// The size of `/megabyte`.
 const MEGABYTE: usize = 1_000_000;
 
-/// nginx on port 80, v4 and v6: `/` greets with the host's name, `/megabyte` has 1 000 000 bytes.
+/// nginx on port 80, v4 and v6: `/` greets with the host's name, `/megabyte` has 1 000 000 bytes; files may be put.
 #[derive(Debug)]
 pub struct Nginx {
     host: Host,
@@ -47,6 +47,21 @@ impl Nginx {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// Has it serve another file of so many random bytes, at most 1 GB; says its SHA-256 sum.
+    pub fn file(&self, name: &str, bytes: u32) -> Result<String> {
+        ensure!(bytes <= 1_000_000_000, "at most 1 GB");
+        let path = self.directory.join(name);
+        self.host.sh(&format!("head -c {bytes} /dev/urandom > {}", path.display()))?.ok()?;
+        self.sum(name)
+    }
+
+    /// The SHA-256 sum of a file that it serves, or that was put.
+    pub fn sum(&self, name: &str) -> Result<String> {
+        let line = format!("sha256sum < {}", self.directory.join(name).display());
+        let text = self.host.sh(&line)?.ok()?.stdout;
+        Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
     /// The host it runs on.
     pub fn host(&self) -> &Host {
         &self.host
@@ -62,7 +77,8 @@ fn configuration(directory: &str) -> String {
          log_format visitor '$remote_addr $request_uri';\naccess_log {directory}/access.log visitor;\n\
          client_body_temp_path {directory}/body;\nproxy_temp_path {directory}/proxy;\n\
          fastcgi_temp_path {directory}/fastcgi;\nuwsgi_temp_path {directory}/uwsgi;\nscgi_temp_path {directory}/scgi;\n\
-         server {{ listen 80; listen [::]:80; root {directory}; }}\n\
+         server {{ listen 80; listen [::]:80; root {directory};\n\
+         dav_methods PUT; client_max_body_size 0; }}\n\
          }}\n"
     )
 }

@@ -100,6 +100,28 @@ pub struct Tun {
     pub snat: Option<bool>,
 }
 
+/// `[sockets]`; what is absent has its default.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// Seconds until a device that does not answer counts as unreachable.
+    pub connect_timeout: Option<u32>,
+    /// For all connections together.
+    pub buffer_memory_mib: Option<u32>,
+    /// TCP connections, UDP and ping flows together.
+    pub connections_max: Option<u32>,
+    /// What devices are to see.
+    pub source_addresses: Vec<String>,
+}
+
+/// A connector's way to its devices.
+#[derive(Clone, Debug)]
+pub enum Egress {
+    /// `[tun]`
+    Tun(Tun),
+    /// `[sockets]`
+    Sockets(Sockets),
+}
+
 /// One destination of a target.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -246,6 +268,29 @@ impl Toml {
         }
         if let Some(snat) = tun.snat {
             self.bare("snat", snat);
+        }
+    }
+
+    pub(crate) fn sockets(&mut self, sockets: &Sockets) {
+        self.section("[sockets]");
+        for (key, value) in [
+            ("connect_timeout", sockets.connect_timeout),
+            ("buffer_memory_mib", sockets.buffer_memory_mib),
+            ("connections_max", sockets.connections_max),
+        ] {
+            if let Some(value) = value {
+                self.bare(key, value);
+            }
+        }
+        if !sockets.source_addresses.is_empty() {
+            self.strings("source_addresses", &sockets.source_addresses);
+        }
+    }
+
+    pub(crate) fn egress(&mut self, egress: &Egress) {
+        match egress {
+            Egress::Tun(tun) => self.tun(tun),
+            Egress::Sockets(sockets) => self.sockets(sockets),
         }
     }
 

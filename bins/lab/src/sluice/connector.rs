@@ -4,9 +4,8 @@ use anyhow::Result;
 
 use crate::host::Host;
 use crate::keys::KeyPair;
-use crate::sluice::config::{Mapping, RouterPeer, Toml, Tun};
-use crate::sluice::program::{Program, admin_socket};
-use crate::sluice::router::{key_path, write_key};
+use crate::sluice::config::{Egress, Mapping, RouterPeer, Toml};
+use crate::sluice::program::{Program, Rights, admin_socket, key_path, write_key};
 
 /// A connector's configuration file, section by section.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ pub struct ConnectorConfig {
     /// The routers that may speak to it.
     pub routers: Vec<RouterPeer>,
     /// Its way to the devices.
-    pub tun: Tun,
+    pub egress: Egress,
     /// What it forwards.
     pub mappings: Vec<Mapping>,
 }
@@ -39,7 +38,7 @@ impl ConnectorConfig {
         toml.string("admin_socket", &admin_socket(host).display().to_string());
         toml.bare("workers", self.workers);
         self.routers.iter().for_each(|router| toml.router(router));
-        toml.tun(&self.tun);
+        toml.egress(&self.egress);
         self.mappings.iter().for_each(|mapping| toml.mapping(mapping));
         toml.text()
     }
@@ -55,10 +54,14 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Starts it on a host; returns when it answers its operator.
+    /// Starts it on a host, with the rights that its egress needs; returns when it answers its operator.
     pub fn start(host: &Host, keys: &KeyPair, config: ConnectorConfig) -> Result<Connector> {
+        let rights = match config.egress {
+            Egress::Tun(_) => Rights::Administrator,
+            Egress::Sockets(_) => Rights::Nobody,
+        };
         write_key(host, keys)?;
-        let program = Program::start(host, "sluice-connector", &config.text(host))?;
+        let program = Program::start(host, "sluice-connector", &config.text(host), rights)?;
         Ok(Connector { program, config })
     }
 }

@@ -7,9 +7,10 @@ mod router;
 mod status;
 
 pub use config::{
-    Client, ConnectorPeer, Destination, Dial, Mapping, Protocol, RouterPeer, Session, Target, Tun,
+    Client, ConnectorPeer, Destination, Dial, Egress, Mapping, Protocol, RouterPeer, Session, Sockets,
+    Target, Tun,
 };
 pub use connector::{Connector, ConnectorConfig};
-pub use program::Program;
+pub use program::{Program, Rights};
 pub use router::{Router, RouterConfig};
 pub use status::Status;

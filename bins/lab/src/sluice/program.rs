@@ -8,10 +8,45 @@ use rustix::process::Signal;
 
 use crate::binaries;
 use crate::host::Host;
+use crate::keys::KeyPair;
 use crate::output::Output;
 use crate::process::Process;
 use crate::sluice::Status;
 use crate::wait::retry;
+
+/// What a program may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything.
+    Administrator,
+    /// What any user may: it runs as nobody, with no capability to gain.
+    Nobody,
+}
+
+impl Rights {
+    /// What goes before a command line. The process's death with ours has to be asked for anew: it ends with the user.
+    const NOBODY: [&str; 12] = [
+        "setpriv",
+        "--reuid",
+        "nobody",
+        "--regid",
+        "nogroup",
+        "--clear-groups",
+        "--bounding-set",
+        "-all",
+        "--inh-caps",
+        "-all",
+        "--no-new-privs",
+        "--pdeathsig=KILL",
+    ];
+
+    fn prefix(self) -> &'static [&'static str] {
+        match self {
+            Rights::Administrator => &[],
+            Rights::Nobody => &Rights::NOBODY,
+        }
+    }
+}
 
 /// A running `sluice-router` or `sluice-connector`.
 #[derive(Clone, Debug)]
@@ -21,17 +56,21 @@ pub struct Program {
     config: PathBuf,
     socket: PathBuf,
     process: Process,
+    rights: Rights,
 }
 
 impl Program {
     /// Writes the configuration and starts the program; returns when it answers on its admin socket.
-    pub(crate) fn start(host: &Host, binary: &str, config: &str) -> Result<Program> {
+    pub(crate) fn start(host: &Host, binary: &str, config: &str, rights: Rights) -> Result<Program> {
         let socket = admin_socket(host);
-        let config = host.lab().file(&format!("{}.toml", host.name()), config)?;
+        let config = host.lab().file(&in_home(host, "toml"), config)?;
         let binary = binaries::sluice(binary)?.display().to_string();
         host.sh(&format!("{binary} check-config {}", config.display()))?.ok()?;
-        let process = spawn(host, &binary, &config)?;
-        let program = Program { host: host.clone(), binary, config, socket, process };
+        if rights == Rights::Nobody {
+            host.sh(&format!("chown -R nobody:nogroup {}", home(host)?.display()))?.ok()?;
+        }
+        let process = spawn(host, &binary, &config, rights)?;
+        let program = Program { host: host.clone(), binary, config, socket, process, rights };
         program.wait_until_ready()?;
         Ok(program)
     }
@@ -47,7 +86,7 @@ impl Program {
     pub fn crash(&mut self) -> Result<()> {
         self.process.signal(Signal::KILL)?;
         self.process.wait(Duration::from_secs(10))?;
-        self.process = spawn(&self.host, &self.binary, &self.config)?;
+        self.process = spawn(&self.host, &self.binary, &self.config, self.rights)?;
         self.wait_until_ready()
     }
 
@@ -108,12 +147,35 @@ impl Program {
     }
 }
 
-fn spawn(host: &Host, binary: &str, config: &Path) -> Result<Process> {
+fn spawn(host: &Host, binary: &str, config: &Path, rights: Rights) -> Result<Process> {
     let level = if host.lab().is_quiet() { "error" } else { "debug" };
-    host.spawn_with(&[binary, "run", "--config", &config.display().to_string()], &[("RUST_LOG", level)])
+    let config = config.display().to_string();
+    let argv = [rights.prefix(), &[binary, "run", "--config", &config]].concat();
+    host.spawn_with(&argv, &[("RUST_LOG", level)])
 }
 
 /// Where a host's program listens for its operator.
 pub(crate) fn admin_socket(host: &Host) -> PathBuf {
-    host.lab().directory().join(format!("{}.sock", host.name()))
+    host.lab().directory().join(in_home(host, "sock"))
+}
+
+/// Where a host's program has its key.
+pub(crate) fn key_path(host: &Host) -> String {
+    host.lab().directory().join(in_home(host, "key")).display().to_string()
+}
+
+/// Puts it there.
+pub(crate) fn write_key(host: &Host, keys: &KeyPair) -> Result<()> {
+    home(host)?;
+    host.lab().file(&in_home(host, "key"), format!("{}\n", keys.private)).map(drop)
+}
+
+/// The directory of a host's program, which it may write to whoever it runs as.
+fn home(host: &Host) -> Result<PathBuf> {
+    host.lab().subdirectory(&format!("home-{}", host.name()))
+}
+
+/// A file there, as seen from the lab's directory.
+fn in_home(host: &Host, ending: &str) -> String {
+    format!("home-{}/{}.{ending}", host.name(), host.name())
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use crate::host::Host;
 use crate::keys::KeyPair;
-use crate::sluice::config::{Client, ConnectorPeer, Session, Target, Toml, Tun};
-use crate::sluice::program::{Program, admin_socket};
+use crate::sluice::config::{Client, ConnectorPeer, Session, Sockets, Target, Toml, Tun};
+use crate::sluice::program::{Program, Rights, admin_socket, key_path, write_key};
 
 /// A router's configuration file, section by section.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct RouterConfig {
     pub workers: u16,
     /// With a TUN interface.
     pub tun: Option<Tun>,
+    /// With connections of its own.
+    pub sockets: Option<Sockets>,
+    /// What it is started with.
+    pub rights: Rights,
     /// Clients with tunnels of their own.
     pub clients: Vec<Client>,
     /// Connectors.
@@ -48,6 +52,7 @@ impl RouterConfig {
         toml.string("deny_signal", &self.deny_signal);
         toml.bare("workers", self.workers);
         self.tun.iter().for_each(|tun| toml.tun(tun));
+        self.sockets.iter().for_each(|sockets| toml.sockets(sockets));
         self.clients.iter().for_each(|client| toml.client(client));
         self.connectors.iter().for_each(|connector| toml.connector(connector));
         self.targets.iter().for_each(|target| toml.target(target));
@@ -66,10 +71,10 @@ pub struct Router {
 }
 
 impl Router {
-    /// Starts it on a host; returns when it answers its operator.
+    /// Starts it on a host, with its rights; returns when it answers its operator.
     pub fn start(host: &Host, keys: &KeyPair, config: RouterConfig) -> Result<Router> {
         write_key(host, keys)?;
-        let program = Program::start(host, "sluice-router", &config.text(host))?;
+        let program = Program::start(host, "sluice-router", &config.text(host), config.rights)?;
         Ok(Router { program, config })
     }
 
@@ -77,12 +82,4 @@ impl Router {
     pub fn reload(&self, config: &RouterConfig) -> Result<std::time::Duration> {
         self.program.reload(&config.text(self.program.host()))
     }
-}
-
-pub(crate) fn key_path(host: &Host) -> String {
-    host.lab().directory().join(format!("{}.key", host.name())).display().to_string()
-}
-
-pub(crate) fn write_key(host: &Host, keys: &KeyPair) -> Result<()> {
-    host.lab().file(&format!("{}.key", host.name()), format!("{}\n", keys.private)).map(drop)
 }

@@ -18,6 +18,7 @@ pub use flatness::{Flatness, Series};
 
 use crate::lab::Lab;
 use crate::process::{Footprint, Process};
+use crate::sluice::Sockets;
 use crate::topology::{Chain, ChainConfig};
 use churn::Churn;
 
@@ -51,10 +52,11 @@ pub struct Report {
     pub seconds: Vec<u64>,
 }
 
-/// Runs the churn. The error is for a run that could not go on; whether a finished one is good, [`Report::check`] says.
-pub fn run(lab: &Lab, duration: Duration) -> Result<Report> {
+/// Runs the churn, with `sockets` on programs that have no privileges. The error is for a run that could not go on; whether
+/// a finished one is good, [`Report::check`] says.
+pub fn run(lab: &Lab, duration: Duration, sockets: Option<Sockets>) -> Result<Report> {
     ensure!(duration <= LONGEST, "at most {LONGEST:?}");
-    let chain = Chain::start(lab, &ChainConfig { sites: 2, ..ChainConfig::default() })?;
+    let chain = Chain::start(lab, &ChainConfig { sites: 2, sockets, ..ChainConfig::default() })?;
     let programs = [&chain.router.program, &chain.sites[0].connector.program];
     let mut watched: Vec<Watched> =
         programs.map(|program| Watched::new(program.host().name(), program.process())).into_iter().collect();

@@ -20,7 +20,7 @@ use crate::keys::KeyPair;
 use crate::lab::Lab;
 use crate::link::{Mtu, Port};
 use crate::peer::{Implementation, InterfaceConfig, WireguardInterface};
-use crate::sluice::{Client, Dial, Router, RouterConfig, RouterPeer, Session, Target, Tun};
+use crate::sluice::{Client, Dial, Rights, Router, RouterConfig, RouterPeer, Session, Sockets, Target, Tun};
 use crate::stale::UAPI_DIRECTORY;
 use crate::topology::service::SERVICES;
 use crate::topology::site::{Ground, Site, SiteConfig};
@@ -56,6 +56,8 @@ pub struct ChainConfig {
     pub deny_signal: &'static str,
     /// Threads of the router and of each connector; 0 is one per core.
     pub workers: u16,
+    /// Router and connectors have no privileges, and the connectors reach devices by connections of their own.
+    pub sockets: Option<Sockets>,
 }
 
 impl Default for ChainConfig {
@@ -70,6 +72,7 @@ impl Default for ChainConfig {
             client: Implementation::WireguardGo,
             deny_signal: "prohibited",
             workers: 0,
+            sockets: None,
         }
     }
 }
@@ -99,7 +102,8 @@ impl Chain {
     /// Builds and starts everything; returns when the first page could be fetched over both families.
     pub fn start(lab: &Lab, config: &ChainConfig) -> Result<Chain> {
         let (dial, snat) = (config.dial, config.connector_snat);
-        let site_config = SiteConfig { dial, snat, far: config.far, workers: config.workers };
+        let (far, workers, sockets) = (config.far, config.workers, config.sockets.clone());
+        let site_config = SiteConfig { dial, snat, far, workers, sockets };
         let grounds: Vec<Ground> = (0..config.sites)
             .map(|number| Ground::prepare(lab, number, &site_config))
             .collect::<Result<_>>()?;
@@ -288,6 +292,8 @@ fn router_config(config: &ChainConfig, client_keys: &KeyPair, grounds: &[Ground]
             routes: owned(["10.20.0.0/15", "fd20::/15"]),
             ..Tun::default()
         }),
+        sockets: None,
+        rights: if config.sockets.is_some() { Rights::Nobody } else { Rights::Administrator },
         clients: if through_gateway { Vec::new() } else { vec![client] },
         connectors: grounds.iter().map(Ground::as_peer).collect(),
         targets,

@@ -17,7 +17,7 @@ use crate::lab::Lab;
 use crate::link::{Mtu, Port};
 use crate::peer::{Implementation, InterfaceConfig, WireguardInterface};
 use crate::services::{Iperf, Nginx};
-use crate::sluice::{Client, Destination, Router, RouterConfig, Session, Target, Tun};
+use crate::sluice::{Client, Destination, Rights, Router, RouterConfig, Session, Sockets, Target, Tun};
 use crate::topology::chain::Entry;
 use crate::wait::wait_until;
 
@@ -28,6 +28,8 @@ pub struct LanConfig {
     pub src_nat: bool,
     /// How the client comes in.
     pub entry: Entry,
+    /// The router has no privileges, and reaches the network by connections of its own; then the network sees its host.
+    pub by_sockets: bool,
 }
 
 /// The running picture.
@@ -69,7 +71,9 @@ impl Lan {
             Port::new(&router_host, "wan0", &["203.0.113.1/24"]),
             Mtu::ETHERNET,
         )?;
-        router_host.forward()?;
+        if !config.by_sockets {
+            router_host.forward()?;
+        }
         let (device, far) = network(lab, &router_host, config)?;
         let (client_keys, router_keys) = (KeyPair::generate(lab)?, KeyPair::generate(lab)?);
         let tunnel = match config.entry {
@@ -207,7 +211,7 @@ fn router_config(config: &LanConfig, client_keys: &KeyPair) -> RouterConfig {
         client_ip_pool: owned(&["10.77.0.0/24", "fd77::/64"]),
         deny_signal: "prohibited".into(),
         workers: 0,
-        tun: Some(Tun {
+        tun: (!config.by_sockets).then(|| Tun {
             name: "sluice0".into(),
             egress_addresses: owned(&Lan::EGRESS),
             proxy_neighbours_on: Some("lan0".into()),
@@ -215,6 +219,8 @@ fn router_config(config: &LanConfig, client_keys: &KeyPair) -> RouterConfig {
             routes: owned(routes),
             ..Tun::default()
         }),
+        sockets: config.by_sockets.then(Sockets::default),
+        rights: if config.by_sockets { Rights::Nobody } else { Rights::Administrator },
         clients: if through_gateway { Vec::new() } else { vec![client] },
         connectors: Vec::new(),
         targets: vec![Target {

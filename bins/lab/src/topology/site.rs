@@ -13,7 +13,7 @@ use crate::keys::KeyPair;
 use crate::lab::Lab;
 use crate::link::{Mtu, Port};
 use crate::services::{Dns, Iperf, Nginx, Sshd};
-use crate::sluice::{Connector, ConnectorConfig, ConnectorPeer, Dial, RouterPeer, Tun};
+use crate::sluice::{Connector, ConnectorConfig, ConnectorPeer, Dial, Egress, RouterPeer, Sockets, Tun};
 use crate::topology::service::SERVICES;
 
 /// What may differ from site to site.
@@ -27,6 +27,8 @@ pub struct SiteConfig {
     pub far: bool,
     /// The connector's threads; 0 is one per core.
     pub workers: u16,
+    /// The connector has no privileges, and reaches devices by connections of its own.
+    pub sockets: Option<Sockets>,
 }
 
 /// A built and running site.
@@ -70,7 +72,9 @@ impl Ground {
     pub(crate) fn prepare(lab: &Lab, number: usize, config: &SiteConfig) -> Result<Ground> {
         let name = |role: &str| format!("{role}{number}");
         let (connector, device) = (lab.host(&name("connector"))?, lab.host(&name("device"))?);
-        connector.forward()?;
+        if config.sockets.is_none() {
+            connector.forward()?;
+        }
         let mut ports = vec![
             Port::new(&connector, "lan0", &["192.168.7.1/24", "fd07::1/64"]),
             Port::new(&device, "lan0", &["192.168.7.10/24", "fd07::10/64"]),
@@ -122,12 +126,9 @@ impl Ground {
                 addresses: Ground::overlay(self.number).to_vec(),
                 workers: self.config.workers,
                 routers: vec![router],
-                tun: Tun {
-                    name: "sluice0".into(),
-                    egress_addresses: vec!["192.168.7.200".into(), "fd07::200".into()],
-                    proxy_neighbours_on: Some("lan0".into()),
-                    snat: Some(self.config.snat),
-                    ..Tun::default()
+                egress: match self.config.sockets {
+                    Some(sockets) => Egress::Sockets(sockets),
+                    None => Egress::Tun(tun(self.config.snat)),
                 },
                 mappings: SERVICES.iter().flat_map(|service| service.mappings()).collect(),
             },
@@ -144,6 +145,16 @@ impl Ground {
             device: self.device,
             far: self.far,
         })
+    }
+}
+
+fn tun(snat: bool) -> Tun {
+    Tun {
+        name: "sluice0".into(),
+        egress_addresses: vec!["192.168.7.200".into(), "fd07::200".into()],
+        proxy_neighbours_on: Some("lan0".into()),
+        snat: Some(snat),
+        ..Tun::default()
     }
 }
 

@@ -23,10 +23,11 @@ use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
 use sluice_runtime::host::config::node::NodeSettings;
 use sluice_runtime::host::config::peer::{Dial, PeerSettings, PeerTable};
+use sluice_runtime::host::config::sockets::SocketsSettings;
 use sluice_runtime::host::config::tun::TunSettings;
 use sluice_runtime::host::config::unique::Unique;
 use sluice_runtime::host::config::value::ValueFault;
-use sluice_runtime::host::config::{Place, Problems, node, peer, tun, value};
+use sluice_runtime::host::config::{Place, Problems, node, peer, sockets, tun, value};
 
 use self::client::Client;
 use self::indexed::Indexed;
@@ -51,6 +52,7 @@ pub(crate) struct RouterConfig {
     pub(crate) client_ip_pool: Vec<IpNet>,
     pub(crate) deny_signal: Refusal,
     pub(crate) tun: Option<RouterTun>,
+    pub(crate) sockets: Option<SocketsSettings>,
     pub(crate) clients: Clients,
     pub(crate) connectors: Vec<PeerSettings>,
     pub(crate) targets: Targets,
@@ -160,7 +162,8 @@ impl RouterConfig {
 fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfig> {
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
     let (client_ip_pool, deny_signal) = pool_and_signal(document, problems)?;
-    let has_tun = document.has("tun");
+    let (has_tun, has_sockets) = (document.has("tun"), document.has("sockets"));
+    let sockets = sockets::read(document, problems);
     let tun = router_tun(document, &client_ip_pool, problems);
     let placed_clients = clients(document, &client_ip_pool, problems);
     let placed_connectors = connectors(document, problems);
@@ -168,12 +171,12 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfi
     let connectors = values(&placed_connectors);
     let overlay = node.as_ref().map_or(&[][..], |node| &node.addresses);
     let egress = tun.as_ref().map(|tun| tun.common.egress_addresses.as_slice());
-    let placed_targets = targets(document, &Ways::new(&connectors, overlay, egress), problems);
+    let placed_targets = targets(document, &Ways::new(&connectors, overlay, egress, has_sockets), problems);
     let targets = Targets::new(values(&placed_targets), |target| [target.name.clone()]);
     let from_tun = |address| arrives_on_tun(tun.as_ref(), &client_ip_pool, address);
     let known = |address| clients.get(&address).is_some() || from_tun(address);
     let sessions = sessions(document, known, &targets, problems);
-    if has_tun && tun.is_none() {
+    if has_tun && tun.is_none() || has_sockets && sockets.is_none() {
         return None;
     }
     let config = RouterConfig {
@@ -181,6 +184,7 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfi
         client_ip_pool,
         deny_signal,
         tun,
+        sockets,
         clients,
         connectors,
         targets,

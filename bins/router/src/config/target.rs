@@ -15,7 +15,7 @@ use toml::Value;
 
 use super::range;
 use super::target_fault::TargetFault;
-use super::ways::{Way, Ways};
+use super::ways::{self, Way, Ways};
 
 /// `[[target]]` as written.
 #[derive(Debug, Deserialize)]
@@ -27,6 +27,7 @@ pub(crate) struct TargetTable {
     #[serde(default)]
     src_nat: bool,
     deny_signal: Option<String>,
+    egress: Option<String>,
     #[serde(default)]
     dst: Vec<DestinationTable>,
 }
@@ -100,6 +101,9 @@ pub(crate) fn parse(
     let deny_signal = table.deny_signal.as_deref();
     let deny_signal =
         deny_signal.map(|text| problems.take(&place.field("deny_signal"), super::refusal(text)));
+    let egress = table.egress.as_deref();
+    let egress = egress.map(|word| problems.take(&place.field("egress"), ways::wished(word)));
+    let wishes = Wishes { src_nat: table.src_nat, egress: flatten(egress)? };
     let dst = &place.field("dst");
     if table.dst.is_empty() {
         problems.note(dst, TargetFault::NoDestination);
@@ -114,11 +118,22 @@ pub(crate) fn parse(
     let entries = table.dst.iter().zip(selectors).enumerate();
     let destinations: Vec<_> = entries
         .map(|(index, (entry, selector))| {
-            destination(selector?, entry.nat.as_ref(), table.src_nat, ways, &dst.index(index), problems)
+            destination(selector?, entry.nat.as_ref(), wishes, ways, &dst.index(index), problems)
         })
         .collect();
     let destinations = destinations.into_iter().collect::<Option<Vec<_>>>()?;
+    if wishes.egress.is_some() && destinations.iter().all(|destination| destination.way == Way::Connector) {
+        problems.note(&place.field("egress"), TargetFault::UnusedEgress);
+    }
     Some(Target { name: name?, src_nat: table.src_nat, deny_signal: flatten(deny_signal)?, destinations })
+}
+
+/// What a target says of all its destinations.
+#[derive(Clone, Copy)]
+struct Wishes {
+    src_nat: bool,
+    /// How those that are behind no connector leave this host.
+    egress: Option<Way>,
 }
 
 fn note_overlaps(selectors: &[Option<Selector>], place: &Place, problems: &mut Problems) {
@@ -133,7 +148,7 @@ fn note_overlaps(selectors: &[Option<Selector>], place: &Place, problems: &mut P
 fn destination(
     selector: Selector,
     nat: Option<&NatTable>,
-    src_nat: bool,
+    wishes: Wishes,
     ways: &Ways<'_>,
     place: &Place,
     problems: &mut Problems,
@@ -143,7 +158,7 @@ fn destination(
         None => None,
     };
     let reached = nat.map_or(selector.ip(), |nat| nat.addr);
-    let way = problems.take(place, ways.to(reached, src_nat))?;
+    let way = problems.take(place, ways.to(reached, wishes.src_nat, wishes.egress))?;
     Some(Destination { selector, nat, way })
 }
 

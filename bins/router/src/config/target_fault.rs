@@ -64,9 +64,18 @@ pub(crate) enum TargetFault {
     /// The connector has no address of the selector's version.
     #[error("connector \"{connector}\" has no {version} overlay address")]
     ConnectorVersion { connector: String, version: &'static str },
-    /// No peer owns the address and there is no TUN.
-    #[error("{range} is behind no connector, and there is no [tun] to leave by")]
+    /// No peer owns the address, and this host is not left.
+    #[error("{range} is behind no connector, and there is neither [tun] nor [sockets] to leave by")]
     NoWayOut { range: String },
+    /// A way that is asked for and not there.
+    #[error("egress is \"{egress}\", and there is no [{egress}]")]
+    NoSuchEgress { egress: &'static str },
+    /// A way that is asked for and not taken.
+    #[error("egress says how to leave this host, and all destinations are behind connectors")]
+    UnusedEgress,
+    /// Our own stack tells conversations apart by an address of ours.
+    #[error("what leaves by [sockets] needs an {version} address in [node] addresses")]
+    NoStackAddress { version: &'static str },
     /// Part of it behind one peer, part of it elsewhere.
     #[error("{range} is partly behind connector \"{connector}\", partly elsewhere")]
     SplitWay { range: String, connector: String },
@@ -109,8 +118,12 @@ impl Fault for TargetFault {
                 format!("Give the connector a {version} address, or use the other version in the selector.")
             }
             Self::NoWayOut { .. } => {
-                "Add nat.connector, put the network into a connector's networks, or add [tun].".into()
+                "Add nat.connector, put the network into a connector's networks, or add [tun] or [sockets]."
+                    .into()
             }
+            Self::NoSuchEgress { egress } => format!("Add [{egress}], or remove egress."),
+            Self::UnusedEgress => "Remove egress.".into(),
+            Self::NoStackAddress { version } => format!("Add an {version} address to [node] addresses."),
             Self::SplitWay { .. } => "Write one destination for each part.".into(),
             Self::NoSourceAddress { version, field } => {
                 format!(

@@ -124,7 +124,7 @@ fn each_fault_of_a_target_is_told() {
         ),
         (
             "[{ selector = { ip = '10.20.0.5' } }]",
-            "dst[0]: 10.20.0.5 is behind no connector, and there is no [tun] to leave by",
+            "dst[0]: 10.20.0.5 is behind no connector, and there is neither [tun] nor [sockets] to leave by",
         ),
         (
             "[{ selector = { ip = '10.99.0.1-10.99.0.2' } }]",
@@ -153,6 +153,46 @@ fn source_translation_needs_an_address_of_its_version() {
         [
             "[[target]] 1 \"db\": dst[0]: src_nat is on, but there is no IPv6 address in [node] addresses to turn sources into"
         ]
+    );
+}
+
+#[test]
+fn a_target_leaves_this_host_by_what_there_is_or_as_it_says() {
+    let dst = "[{ selector = { ip = '10.20.0.5' } }]";
+    let ways = |tables: &str, egress: &str| {
+        let target = target(dst, false).replace("src_nat", &format!("{egress}src_nat"));
+        let config = read(&(NODE.to_owned() + tables + &target))?;
+        Ok::<_, Vec<String>>(config.targets.get("db").unwrap().destinations[0].way)
+    };
+    assert_eq!(ways("[tun]\n", ""), Ok(ways::Way::Tun));
+    assert_eq!(ways("[sockets]\n", ""), Ok(ways::Way::Sockets));
+    assert_eq!(ways("[sockets]\n[tun]\n", ""), Ok(ways::Way::Tun));
+    assert_eq!(ways("[sockets]\n[tun]\n", "egress = 'sockets'\n"), Ok(ways::Way::Sockets));
+    assert_eq!(
+        ways("[tun]\n", "egress = 'sockets'\n").unwrap_err(),
+        ["[[target]] 1 \"db\": dst[0]: egress is \"sockets\", and there is no [sockets]"]
+    );
+    assert_eq!(
+        ways("[tun]\n", "egress = 'pigeon'\n").unwrap_err(),
+        ["[[target]] 1 \"db\": egress: \"pigeon\" is none of tun, sockets"]
+    );
+    let behind = target("[{ selector = { ip = '10.20.0.5' }, nat = { connector = 'site-a' } }]", false)
+        .replace("src_nat", "egress = 'sockets'\nsrc_nat");
+    assert_eq!(
+        read(&(NODE.to_owned() + "[sockets]\n" + &site_a() + &behind)).err().unwrap(),
+        [
+            "[[target]] 1 \"db\": egress: egress says how to leave this host, and all destinations are behind connectors"
+        ]
+    );
+}
+
+#[test]
+fn sockets_need_an_address_of_the_destinations_version() {
+    let node = NODE.replace(", \"fd99::1\"", "");
+    let dst = "[{ selector = { ip = 'fd20::5' } }]";
+    assert_eq!(
+        read(&(node + "[sockets]\n" + &target(dst, false))).err().unwrap(),
+        ["[[target]] 1 \"db\": dst[0]: what leaves by [sockets] needs an IPv6 address in [node] addresses"]
     );
 }
 

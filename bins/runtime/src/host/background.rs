@@ -2,10 +2,14 @@
 //! for them. Called by program.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::admin::report::SocketsReport;
+use super::config::sockets::SocketsSettings;
+use super::failure::{Exit, Failure};
+use super::sockets::{self, SocketsCounters};
 use crate::entropy;
 use crate::stack::{Stack, StackConfig};
 
@@ -24,16 +28,25 @@ pub struct StackPlan {
     pub flows_max: usize,
 }
 
+impl StackPlan {
+    /// The stack that a way out by sockets needs.
+    pub fn of(sockets: &SocketsSettings) -> Self {
+        Self { buffer_bytes_max: sockets.buffer_bytes_max, flows_max: sockets.connections_max }
+    }
+}
+
 /// A stack, and the threads for what uses it. Dropping it ends both.
 pub(super) struct Background {
     stack: Stack,
+    sockets: Option<(SocketsSettings, Arc<SocketsCounters>)>,
     tasks: Option<tokio::runtime::Runtime>,
 }
 
 impl Background {
-    /// A stack for a node with these addresses inside the tunnels.
+    /// A stack for a node with these addresses inside the tunnels. What goes to other addresses leaves by `sockets`.
     pub(super) fn start(
         plan: &StackPlan,
+        sockets: Option<&SocketsSettings>,
         addresses: &[IpAddr],
         mtu_bytes: u16,
         workers: usize,
@@ -56,7 +69,27 @@ impl Background {
             workers,
         };
         let stack = Stack::new(config, tasks.handle());
-        Ok(Background { stack, tasks: Some(tasks) })
+        let sockets = sockets.map(|settings| serve(&stack, &tasks, settings)).transpose()?;
+        Ok(Background { stack, sockets, tasks: Some(tasks) })
+    }
+
+    /// What goes through sockets now; `None` if nothing ever does.
+    pub(super) fn sockets_report(&self) -> Option<SocketsReport> {
+        let (settings, counters) = self.sockets.as_ref()?;
+        let (stack, [tcp, udp, echo], [up, down]) = (self.stack.stats(), counters.open(), counters.bytes());
+        let lost = stack.lost.iter().map(|(why, count)| (format!("stack_{}", why.name()), *count));
+        let counted = counters.iter().map(|(name, count)| (name.to_owned(), count)).chain(lost);
+        Some(SocketsReport {
+            tcp,
+            udp,
+            echo,
+            connections_max: settings.connections_max as u64,
+            bytes_to_devices: up,
+            bytes_to_clients: down,
+            buffer_bytes: stack.buffer_bytes as u64,
+            buffer_bytes_max: settings.buffer_bytes_max as u64,
+            counters: counted.filter(|(_, count)| *count > 0).collect(),
+        })
     }
 
     /// Runs a task until it ends, or the program.
@@ -70,6 +103,18 @@ impl Background {
     pub(super) fn stack(&self) -> &Stack {
         &self.stack
     }
+}
+
+fn serve(
+    stack: &Stack,
+    tasks: &tokio::runtime::Runtime,
+    settings: &SocketsSettings,
+) -> Result<(SocketsSettings, Arc<SocketsCounters>), Failure> {
+    let taken =
+        |error| Failure::new(Exit::Failed, "what leaves by sockets is served already").because(&error);
+    let (arrivals, counters) = (stack.foreign().map_err(taken)?, Arc::<SocketsCounters>::default());
+    tasks.spawn(sockets::serve(arrivals, settings.clone(), Arc::clone(&counters)));
+    Ok((settings.clone(), counters))
 }
 
 impl Drop for Background {

@@ -16,4 +16,5 @@ pub mod peers;
 pub mod program;
 pub mod rule_id;
 pub mod socket;
+pub mod sockets;
 pub mod status_page;

@@ -10,8 +10,10 @@ use router_core::{Node, NodeConfig};
 use thiserror::Error;
 use wg_proto::AddPeerError;
 
+use super::admin::report::SocketsReport;
 use super::background::{Background, StackPlan};
 use super::config::node::NodeSettings;
+use super::config::sockets::SocketsSettings;
 use super::config::tun::TunSettings;
 use super::egress::{self, Egress};
 use super::failure::{Exit, Failure};
@@ -30,6 +32,8 @@ pub struct NodePlan {
     pub tun: Option<TunPlan>,
     /// The process's own stack, if it is used.
     pub stack: Option<StackPlan>,
+    /// `[sockets]`: where packets for the stack go on, unless they are for an address of ours.
+    pub sockets: Option<SocketsSettings>,
     /// Who may be at the other ends of tunnels.
     pub peers: Vec<PeerPlan>,
     /// How traffic of senders without any session is refused.
@@ -113,7 +117,7 @@ impl Program {
             entropy::seed().map_err(|error| Failure::of_system("the system gives no randomness", &error))?;
         let moment = Moment::now();
         let node = node(&plan, moment, seed, rules)?;
-        let background = plan.stack.as_ref().map(|stack| start_stack(&plan.node, stack)).transpose()?;
+        let background = plan.stack.as_ref().map(|stack| start_stack(&plan, stack)).transpose()?;
         let config = RuntimeConfig {
             workers: plan.node.workers,
             listen_port: plan.node.listen_port,
@@ -161,6 +165,12 @@ impl Program {
             background.spawn(status_page::serve(listener, Arc::clone(pages)));
         }
         Ok(())
+    }
+
+    /// What goes through the host's sockets now; `None` if nothing ever does.
+    pub fn sockets_report(&self) -> Option<SocketsReport> {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        background.as_ref().and_then(Background::sockets_report)
     }
 
     /// The running node.
@@ -289,7 +299,7 @@ fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
         (old.node.admin_socket != new.node.admin_socket, "[node] admin_socket"),
         (old.refusal != new.refusal, "[node] deny_signal"),
         (old.tun != new.tun, "[tun]"),
-        (old.stack != new.stack, "[sockets]"),
+        (old.stack != new.stack || old.sockets != new.sockets, "[sockets]"),
     ];
     differs.iter().find(|(differs, _)| *differs).map(|(_, what)| *what)
 }
@@ -299,9 +309,9 @@ fn open_tun(plan: &NodePlan) -> Result<Option<(crate::tun::Tun, Egress)>, Failur
     egress::open(&tun.settings, &tun.routes, plan.node.mtu_bytes, plan.node.workers).map(Some)
 }
 
-fn start_stack(node: &NodeSettings, stack: &StackPlan) -> Result<Background, Failure> {
-    let workers = usize::from(worker_count(node.workers));
-    Background::start(stack, &node.addresses, node.mtu_bytes, workers)
+fn start_stack(plan: &NodePlan, stack: &StackPlan) -> Result<Background, Failure> {
+    let (node, workers) = (&plan.node, usize::from(worker_count(plan.node.workers)));
+    Background::start(stack, plan.sockets.as_ref(), &node.addresses, node.mtu_bytes, workers)
 }
 
 fn start_failure(error: &StartError) -> Failure {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sluice_lab::peer::Implementation;
 use sluice_lab::services::{Direction, Iperf};
+use sluice_lab::sluice::Sockets;
 use sluice_lab::topology::{Chain, ChainConfig, Pair, PairConfig, PlainChain, Spot};
 use sluice_lab::{Host, Lab, Mtu, Port, Process};
 
@@ -89,12 +90,17 @@ impl Lane {
     pub(crate) fn chain(program: Implementation) -> Result<Lane> {
         let lab = quiet_lab()?;
         match program {
-            Implementation::Sluice => own_chain(lab),
+            Implementation::Sluice => own_chain(lab, program.name(), None),
             Implementation::Gotatun | Implementation::WireguardGo | Implementation::Boringtun => {
                 plain_chain(lab, program)
             }
         }
         .context(program.name())
+    }
+
+    /// Our own chain, with one egress or the other at the connector.
+    pub(crate) fn chain_by(name: &'static str, sockets: Option<Sockets>) -> Result<Lane> {
+        own_chain(quiet_lab()?, name, sockets).context(name)
     }
 
     /// The sender, the receiver, and where the sender reaches it. For lanes without a translation.
@@ -125,13 +131,13 @@ fn start_pair(program: Implementation) -> Result<(Lab, Pair)> {
     Ok((lab, pair))
 }
 
-fn own_chain(lab: Lab) -> Result<Lane> {
+fn own_chain(lab: Lab, name: &'static str, sockets: Option<Sockets>) -> Result<Lane> {
     let program = Implementation::Sluice;
-    let mut chain = Chain::start(&lab, &ChainConfig { client: program, ..ChainConfig::default() })?;
+    let mut chain = Chain::start(&lab, &ChainConfig { client: program, sockets, ..ChainConfig::default() })?;
     let site = chain.sites.pop().context("a chain has a site")?;
     let programs = [chain.tunnel.process(), chain.router.program.process(), site.connector.program.process()];
     Ok(Lane {
-        name: program.name(),
+        name,
         program: Some(program),
         programs: programs.map(Process::clone).to_vec(),
         client: chain.client,

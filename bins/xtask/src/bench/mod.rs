@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::setup;
 
 mod chain;
+mod egress;
 mod flood;
 mod lane;
 mod latency;
@@ -69,6 +70,8 @@ enum Kind {
     Udp,
     /// Client, router, connector, device: TCP through both tunnels and translations
     Chain,
+    /// The same, with the connector's devices by sockets and by an interface; ours only
+    Egress,
     /// Round trips of small datagrams, idle and under load
     Latency,
     /// Throughput while one end is flooded with handshakes
@@ -114,8 +117,22 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
 impl Kind {
     fn parts(self) -> Vec<Kind> {
         match self {
-            Kind::All => vec![Kind::Pair, Kind::Udp, Kind::Chain, Kind::Latency, Kind::Flood, Kind::Workers],
-            Kind::Pair | Kind::Udp | Kind::Chain | Kind::Latency | Kind::Flood | Kind::Workers => vec![self],
+            Kind::All => vec![
+                Kind::Pair,
+                Kind::Udp,
+                Kind::Chain,
+                Kind::Egress,
+                Kind::Latency,
+                Kind::Flood,
+                Kind::Workers,
+            ],
+            Kind::Pair
+            | Kind::Udp
+            | Kind::Chain
+            | Kind::Egress
+            | Kind::Latency
+            | Kind::Flood
+            | Kind::Workers => vec![self],
         }
     }
 
@@ -127,6 +144,7 @@ impl Kind {
             Kind::Pair => (lanes + 1, pair::LOADS.len()),
             Kind::Udp => (lanes + 1, udp::TRIALS),
             Kind::Chain => (lanes, chain::LOADS.len()),
+            Kind::Egress => (egress::LANES, chain::LOADS.len()),
             // With the bare cable; a load is measured before it is applied.
             Kind::Latency => (lanes + 1, latency::CONDITIONS.len() + 1),
             Kind::Flood => (lanes, flood::STATES.len()),
@@ -141,6 +159,7 @@ impl Kind {
             Kind::Pair => pair::measure(arguments.alone, rounds),
             Kind::Udp => udp::measure(arguments.alone, rounds),
             Kind::Chain => chain::measure(arguments.alone, rounds),
+            Kind::Egress => egress::measure(rounds),
             Kind::Latency => latency::measure(arguments.alone, rounds),
             Kind::Flood => flood::measure(arguments.alone, rounds, arguments.flood_rate),
             Kind::Workers => workers::measure(rounds, &arguments.workers),

@@ -186,7 +186,7 @@ fn address(base: u32, number: u32) -> Ipv4Addr {
 }
 
 /// One socket each is more than most shells allow at first.
-fn allow_sockets() -> Result<()> {
+pub(crate) fn allow_sockets() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())

@@ -15,6 +15,7 @@ mod crowd;
 mod flood;
 mod latency;
 mod sequence;
+mod streams;
 
 /// How long an answer or error is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -69,6 +70,16 @@ fn run(arguments: &[&str]) -> Result<String> {
         ["order", address, port, flows, count] => {
             sequence::order(socket_address(address, port)?, flows.parse()?, count.parse()?)
         }
+        ["echo-tcp", port] => streams::echo(port.parse()?),
+        ["hold-many", address, port, count, seconds] => {
+            streams::hold_many(socket_address(address, port)?, count.parse()?, seconds.parse()?)
+        }
+        ["churn", address, port, seconds] => streams::churn(socket_address(address, port)?, seconds.parse()?),
+        ["half-close", address, port, bytes] => {
+            streams::half_close(socket_address(address, port)?, bytes.parse()?)
+        }
+        ["abort", address, port] => streams::abort(socket_address(address, port)?),
+        ["accept-abort", port] => streams::accept_and_abort(port.parse()?),
         ["bulk-receive", port] => bulk::receive(port.parse()?),
         ["bulk-send", address, port, payload_bytes, rate, seconds] => {
             let to = socket_address(address, port)?;
@@ -81,6 +92,8 @@ fn run(arguments: &[&str]) -> Result<String> {
              | count PORT FLOWS | sequence ADDRESS PORT FLOWS RATE SECONDS\n  \
              | order ADDRESS PORT FLOWS COUNT\n  \
              | crowd-peers FIRST COUNT | crowd ENDPOINT PUBLIC_KEY GATEWAY FIRST COUNT SECONDS\n  \
+             | echo-tcp PORT | hold-many ADDRESS PORT COUNT SECONDS | churn ADDRESS PORT SECONDS\n  \
+             | half-close ADDRESS PORT BYTES | abort ADDRESS PORT | accept-abort PORT\n  \
              | bulk-receive PORT \
              | bulk-send ADDRESS PORT PAYLOAD_BYTES BITS_PER_SECOND SECONDS"
         ),

@@ -59,6 +59,7 @@ pub fn status(program: &Program, kind: &str, texts: &RuleTexts) -> Status {
         peers: peers(program, &plan.peers, moment.boot),
         rules: node.sessions.iter().map(|session| rule_report(session, texts, moment)).collect(),
         flows: flow_tables(node.flows_used, program),
+        sockets: program.sockets_report(),
         drops: counted(node.path.drops().map(|(reason, count)| (reason.name().to_owned(), count))),
         counters: counters(&node, runtime.stats().total().iter()),
     }

@@ -28,6 +28,9 @@ pub struct Status {
     pub rules: Vec<RuleReport>,
     /// How full the flow tables are.
     pub flows: FlowTables,
+    /// What goes through the host's sockets; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<SocketsReport>,
     /// Packets dropped, by reason; reasons that never occurred are left out.
     pub drops: BTreeMap<String, u64>,
     /// Other counters that are not zero.
@@ -89,6 +92,29 @@ pub struct FlowTables {
     pub max_v6: u64,
     /// Bytes of memory for them when all are in use.
     pub memory_bytes_max: u64,
+}
+
+/// What goes through the host's sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketsReport {
+    /// TCP connections that are open or being opened.
+    pub tcp: u64,
+    /// UDP flows.
+    pub udp: u64,
+    /// Ping flows.
+    pub echo: u64,
+    /// All of them together at most.
+    pub connections_max: u64,
+    /// Payload, TCP and datagrams.
+    pub bytes_to_devices: u64,
+    /// Payload, TCP and datagrams.
+    pub bytes_to_clients: u64,
+    /// What the buffers of TCP connections take now.
+    pub buffer_bytes: u64,
+    /// What they take at most.
+    pub buffer_bytes_max: u64,
+    /// Dials by their end, and other counts that are not zero.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A flow.

@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use super::report::{FlowReport, PacketReport, PeerReport, RuleReport, Status};
+use super::report::{FlowReport, PacketReport, PeerReport, RuleReport, SocketsReport, Status};
+use crate::host::config::sockets::SocketsSettings;
 
 /// The whole status: a headline, then peers, rules and drops.
 pub fn status(status: &Status) -> String {
     let mut text = headline(status);
     section(&mut text, "Peers", &peers(&status.peers), status.peers.is_empty());
     section(&mut text, "Rules", &rules(&status.rules), status.rules.is_empty());
+    if let Some(sockets) = &status.sockets {
+        let _ = write!(text, "\nSockets\n{}", pairs(&socket_rows(sockets)));
+    }
     let drops: Vec<_> = status.drops.iter().collect();
     section(&mut text, "Dropped packets", &counters(&drops), drops.is_empty());
     text
@@ -55,6 +59,40 @@ pub fn pairs(rows: &[(&str, String)]) -> String {
         let _ = writeln!(text, "  {name:width$}  {value}");
         text
     })
+}
+
+/// `[sockets]`, for summaries.
+pub fn sockets(settings: &SocketsSettings) -> Vec<(&'static str, String)> {
+    let sources: Vec<_> = settings.sources.iter().map(|address| address.to_string()).collect();
+    let seen = if sources.is_empty() { "this host".to_owned() } else { sources.join(" ") };
+    let (connect, idle) = (settings.connect_timeout.as_secs(), settings.udp_idle_timeout.as_secs());
+    vec![
+        ("by sockets", "TCP, UDP and pings, without any privilege".to_owned()),
+        ("devices see", seen),
+        ("connections", format!("at most {}", settings.connections_max)),
+        ("their buffers", format!("{} at most", bytes(settings.buffer_bytes_max as u64))),
+        ("unreachable", format!("after {}", duration(connect))),
+        ("UDP idles", format!("for {}", duration(idle))),
+    ]
+}
+
+/// What goes through sockets, and what did not come about.
+fn socket_rows(sockets: &SocketsReport) -> Vec<(&'static str, String)> {
+    let open = format!("{} TCP, {} UDP, {} ping", sockets.tcp, sockets.udp, sockets.echo);
+    let mut rows = vec![
+        ("open", format!("{open}, of at most {}", sockets.connections_max)),
+        ("to devices", bytes(sockets.bytes_to_devices)),
+        ("to clients", bytes(sockets.bytes_to_clients)),
+        (
+            "buffers",
+            format!("{} of at most {}", bytes(sockets.buffer_bytes), bytes(sockets.buffer_bytes_max)),
+        ),
+    ];
+    let told = sockets.counters.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>();
+    if !told.is_empty() {
+        rows.push(("counted", told.join(", ")));
+    }
+    rows
 }
 
 /// An empty table with this head, in the style of all our tables.

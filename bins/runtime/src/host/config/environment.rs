@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// Tables that can be overridden. Other `SLUICE_…` variables are somebody else's.
-const TABLES: [&str; 2] = ["node", "tun"];
+const TABLES: [&str; 3] = ["node", "tun", "sockets"];
 
 /// All variables of this process that are text.
 pub fn of_this_process() -> impl Iterator<Item = (String, String)> {

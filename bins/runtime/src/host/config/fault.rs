@@ -205,7 +205,7 @@ impl Fault for DocumentFault {
             }
             Self::WrongKind { expected, .. } => format!("Write it as {expected}."),
             Self::UnknownOverride(_) => {
-                "Unset it or correct its name: SLUICE_NODE_KEY or SLUICE_TUN_KEY.".into()
+                "Unset it or correct its name: SLUICE_NODE_KEY, SLUICE_TUN_KEY or SLUICE_SOCKETS_KEY.".into()
             }
             Self::BadOverride { .. } => "Unset it or correct its value.".into(),
         }

@@ -102,15 +102,25 @@ pub fn name(text: &str) -> Result<String, ValueFault> {
     if fits { Ok(text.to_owned()) } else { Err(ValueFault::NotAName(text.to_owned())) }
 }
 
-/// The unicast address of one host.
+/// The unicast address of one host, not of this one.
 ///
 /// # Errors
 /// [`ValueFault::NotAnAddress`] or [`ValueFault::NotAHost`].
 pub fn host(text: &str) -> Result<IpAddr, ValueFault> {
+    host_or_loopback(text).and_then(|address| match address.is_loopback() {
+        true => Err(ValueFault::NotAHost(address)),
+        false => Ok(address),
+    })
+}
+
+/// The unicast address of one host, or of this one.
+///
+/// # Errors
+/// [`ValueFault::NotAnAddress`] or [`ValueFault::NotAHost`].
+pub fn host_or_loopback(text: &str) -> Result<IpAddr, ValueFault> {
     let address: IpAddr = text.parse().map_err(|_| ValueFault::NotAnAddress(text.to_owned()))?;
     let not_a_host = address.is_unspecified()
         || address.is_multicast()
-        || address.is_loopback()
         || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
         || address.to_canonical() != address;
     if not_a_host { Err(ValueFault::NotAHost(address)) } else { Ok(address) }

@@ -1,0 +1,100 @@
+//! Dialling a device, before its client is answered. Read first: `reactions`. Called by `connections`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_oobinline;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::error_queue;
+use crate::host::config::sockets::{SocketsSettings, Sources};
+
+// Our own choices. The client's own keepalives end at our stack, so that we have to notice when a device is gone.
+/// A connection may idle so long before the device is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// Between two such questions.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+/// So many without an answer end the connection.
+const KEEPALIVE_TRIES: u32 = 4;
+
+/// Why there is no connection to a device.
+#[derive(Debug)]
+pub(super) enum Undialled {
+    /// The system says why.
+    Failed(io::Error),
+    /// Nobody said anything for too long.
+    TimedOut,
+    /// The client went away.
+    Abandoned,
+}
+
+/// A connection to `device`, unless `client_gone` comes first.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn dial(
+    device: SocketAddr,
+    settings: &SocketsSettings,
+    client_gone: impl Future<Output = ()>,
+) -> Result<TcpStream, Undialled> {
+    let attempt = tokio::time::timeout(settings.connect_timeout, connect(device, &settings.sources));
+    tokio::select! {
+        biased;
+        outcome = attempt => match outcome {
+            Ok(connected) => connected.map_err(Undialled::Failed),
+            Err(_) => Err(Undialled::TimedOut),
+        },
+        () = client_gone => Err(Undialled::Abandoned),
+    }
+}
+
+async fn connect(device: SocketAddr, sources: &Sources) -> io::Result<TcpStream> {
+    let socket = if device.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = sources.towards(device.ip()) {
+        error_queue::share_ports(socket.as_fd())?;
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    // What the client's stack has held back it has held back already.
+    socket.set_nodelay(true)?;
+    // Urgent data stay where they are in the stream.
+    set_socket_oobinline(&socket, true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))?;
+    socket.connect(device).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::sockets::tests::settings;
+    use std::future::{pending, ready};
+
+    #[tokio::test]
+    async fn a_device_that_listens_is_reached_from_the_configured_source() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let device = listener.local_addr().unwrap();
+        let mut settings = settings();
+        settings.sources = Sources::of(["127.0.0.7".parse().unwrap()]);
+        let stream = dial(device, &settings, pending()).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), settings.sources.iter().next().unwrap());
+        assert_eq!(listener.accept().await.unwrap().1, stream.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses_and_a_client_that_goes_ends_the_dial() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let device = listener.local_addr().unwrap();
+        drop(listener);
+        let refused = dial(device, &settings(), pending()).await.unwrap_err();
+        assert!(
+            matches!(refused, Undialled::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+        );
+        // Documentation addresses answer nobody; where there is no route at all the system says so at once.
+        let nowhere = "192.0.2.1:9".parse().unwrap();
+        let abandoned = dial(nowhere, &settings(), ready(())).await.unwrap_err();
+        assert!(matches!(abandoned, Undialled::Abandoned | Undialled::Failed(_)), "{abandoned:?}");
+    }
+}
