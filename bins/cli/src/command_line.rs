@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use sluice_runtime::host::arguments::LogOptions;
 
 use crate::connect::place::{Forward, Place};
+use crate::demo::Listen;
 
 const EXAMPLES: &str = "\
 Examples:
+  sluice demo                                  see all of Sluice at work, on this machine alone
   sluice connect wg0.conf -L 8022:10.20.0.5:22 reach an SSH server behind a tunnel: ssh -p 8022 localhost
   sluice connect wg0.conf --socks 1080         reach everything behind it: curl --socks5-hostname localhost:1080 URL
 ";
@@ -17,7 +19,7 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended by SIGINT or SIGTERM
-  1  failed while running
+  1  failed while running; of the demo, some step did
   2  wrong usage
   3  configuration refused
   4  something of the system is missing or denied
@@ -38,7 +40,17 @@ as this machine does it.
 Local ports are on 127.0.0.1 and ::1. Whoever has an account on this machine can use them, and the proxy asks for no
 password; another address, or * for all, opens them to the network.";
 
-/// Sluice without any privilege: a client for users who may not install WireGuard.
+const DEMO_HELP: &str = "\
+Examples:
+  sluice demo                         all steps, then it keeps running for you to join
+  sluice demo --once                  all steps, then it ends: 0 if all went well
+  sluice demo --listen 0.0.0.0:51820  so that a phone in the same network can join
+
+Everything happens in this process and on 127.0.0.1: no root, no interface, no firewall rule, nothing to install. Its files
+are in a temporary directory, which goes at the end.";
+
+/// Sluice without any privilege: a demonstration of all of it on this machine, and a client for users who may not install
+/// WireGuard.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, about, after_help = [EXAMPLES, "\n", EXIT_CODES].concat(), arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -50,9 +62,28 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show a client, a router, a connector and two devices at work, on this machine alone.
+    #[command(after_help = [DEMO_HELP, "\n\n", EXIT_CODES].concat())]
+    Demo(DemoOptions),
+
     /// Bring up a tunnel without an interface: what is behind it becomes local ports and a SOCKS5 proxy.
     #[command(after_help = [CONNECT_HELP, "\n\n", EXIT_CODES].concat())]
     Connect(ConnectOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// End after the steps instead of waiting for somebody to join.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Where others are told to find the router: an address of this machine, 0.0.0.0 for the one it uses itself.
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1")]
+    pub(crate) listen: Listen,
+
+    /// No colours, no movement, nothing but ASCII. NO_COLOR takes away the colours alone.
+    #[arg(long, visible_alias = "no-color")]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,9 @@
-//! Sluice for users who may not install WireGuard: `connect` is a client without any privilege. The program is [`main`].
+//! Sluice without any privilege: `demo` shows the whole road on this machine, `connect` is a client for users who may
+//! not install WireGuard. The program is [`main`].
 
 mod command_line;
 mod connect;
+mod demo;
 mod target;
 mod tasks;
 mod terminal;
@@ -17,6 +19,7 @@ use self::command_line::{Cli, Command};
 pub fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     let outcome = match command {
+        Command::Demo(options) => demo::run(&options, &log),
         Command::Connect(options) => connect::run(&options, &log),
     };
     outcome.err().map_or(ExitCode::SUCCESS, |failure| failure.report())

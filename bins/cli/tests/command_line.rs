@@ -19,7 +19,7 @@ AllowedIPs = 10.20.0.0/24
 
 #[test]
 fn help_shows_examples_and_exit_codes_for_the_program_and_each_command() {
-    for arguments in [&["--help"][..], &["connect", "--help"]] {
+    for arguments in [&["--help"][..], &["demo", "--help"], &["connect", "--help"]] {
         let told = sluice(arguments, "");
         let text = String::from_utf8_lossy(&told.stdout);
         assert!(
@@ -31,7 +31,13 @@ fn help_shows_examples_and_exit_codes_for_the_program_and_each_command() {
 
 #[test]
 fn wrong_usage_is_code_2() {
-    for arguments in [&[][..], &["connect"], &["connect", "a.conf"], &["connect", "a.conf", "-L", "22"]] {
+    for arguments in [
+        &[][..],
+        &["connect"],
+        &["connect", "a.conf"],
+        &["connect", "a.conf", "-L", "22"],
+        &["demo", "--listen", "here"],
+    ] {
         assert_eq!(sluice(arguments, "").status.code(), Some(2), "{arguments:?}");
     }
 }

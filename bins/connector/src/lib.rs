@@ -1,5 +1,5 @@
-//! Reaches devices in a tenant network for Sluice routers. The program is [`main`]; what it makes of a configuration
-//! can be had without starting it, as a [`Checked`].
+//! Reaches devices in a tenant network for Sluice routers. The program is [`main`], and [`embed`] runs the same
+//! inside another one; what it makes of a configuration can be had without starting it, as a [`Checked`].
 
 mod check;
 mod cli;
@@ -18,6 +18,7 @@ use sluice_runtime::host::keys;
 pub use self::check::Checked;
 use self::cli::{Cli, Command};
 use self::config::ADMIN_SOCKET_DEFAULT;
+pub use self::run::embed;
 
 /// The program, with this process's command line.
 pub fn main() -> ExitCode {

@@ -21,18 +21,31 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     let config = ConnectorConfig::load(file)?;
     log.start()?;
     let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
+    serve(file, config, &wakes)
+}
+
+/// Runs the connector of a configuration file in this thread, beside whatever else the process does, until one of `wakes`
+/// ends it. Signals and logging are the caller's.
+///
+/// # Errors
+/// What is wrong with the file, what the system denies, or why the node could not go on.
+pub fn embed(file: &Path, wakes: &Wakes) -> Result<(), Failure> {
+    serve(file, ConnectorConfig::load(file)?, wakes)
+}
+
+fn serve(file: &Path, config: ConnectorConfig, wakes: &Wakes) -> Result<(), Failure> {
     let admin = AdminServer::bind(&config.node.admin_socket).map_err(|error| {
         Failure::of_system(
             format!("cannot bind the admin socket {}", config.node.admin_socket.display()),
             &error,
         )
     })?;
-    let connector = Arc::new(Connector::start(file, config, &wakes)?);
+    let connector = Arc::new(Connector::start(file, config, wakes)?);
     let answering = Arc::clone(&connector);
     let _admin = admin
         .start(move |request, answer| answering.answer(request, answer))
         .map_err(|error| Failure::of_system("cannot answer on the admin socket", &error))?;
-    let outcome = main_loop::run(&wakes, || connector.reload(), || connector.program.is_healthy());
+    let outcome = main_loop::run(wakes, || connector.reload(), || connector.program.is_healthy());
     connector.program.stop();
     outcome
 }

@@ -1,5 +1,6 @@
-//! Terminates WireGuard tunnels, enforces session rules, translates, forwards. The program is [`main`]; what it makes
-//! of a configuration can be had without starting it, as a [`Checked`].
+//! Terminates WireGuard tunnels, enforces session rules, translates, forwards. The program is [`main`], and
+//! [`embed`] runs the same inside another one; what it makes of a configuration can be had without starting it, as a
+//! [`Checked`].
 
 mod access;
 mod ask;
@@ -25,6 +26,7 @@ pub use self::check::Checked;
 use self::cli::{Cli, Command, WireguardCli};
 use self::config::ADMIN_SOCKET_DEFAULT;
 pub use self::packet_text::{PacketTextFault, parse as packet_of_text};
+pub use self::run::embed;
 
 /// Under this name the program is what wg-quick can call: one word, and the interface.
 const WIREGUARD_NAME: &str = "sluice-wireguard";

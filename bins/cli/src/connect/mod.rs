@@ -24,13 +24,18 @@ use sluice_runtime::service::{Wake, Wakes};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+pub(crate) use self::dial::{Dial, DialFault};
+pub(crate) use self::dialer::Dialer;
 use self::forward::Ports;
 use self::tunnel::News;
-use self::tunnel::Tunnel;
+pub(crate) use self::tunnel::Tunnel;
 use crate::command_line::ConnectOptions;
 use crate::tasks;
 use crate::terminal::{Mark, Terminal};
 use crate::wg_quick::{self, Guard, TunnelFile};
+
+/// A connection through the tunnel.
+pub(crate) type FarStream = sluice_runtime::stack::TcpStream;
 
 /// How often the main thread looks for signals while it waits for a handshake.
 const STEP: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ const MARGIN: usize = 4;
 /// From here on a step's outcome stands beside it, not below.
 const WIDE: usize = 72;
 /// What a step is, where its outcome stands beside it.
-const WHAT: usize = 31;
+const WHAT: usize = 25;
 /// `123.4 ms`
 const TIME: usize = 8;
 
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_wide_terminal_has_the_outcome_beside_and_a_narrow_one_below() {
         let wide = Columns::of(80).fill("fetch", "done", "1.0 ms");
-        assert_eq!(wide, (format!("{:<31} {:<35} {:>8}", "fetch", "done", "1.0 ms"), vec![]));
+        assert_eq!(wide, (format!("{:<25} {:<41} {:>8}", "fetch", "done", "1.0 ms"), vec![]));
         let narrow = Columns::of(40).fill("fetch", "done", "1.0 ms");
         assert_eq!(narrow, (format!("{:<27} {:>8}", "fetch", "1.0 ms"), vec!["  done".to_owned()]));
     }

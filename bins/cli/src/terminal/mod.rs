@@ -8,7 +8,7 @@ use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use anstream::println;
-use anstyle::{AnsiColor, Style};
+use anstyle::{AnsiColor, Color, Style};
 
 pub(crate) use self::layout::duration;
 use self::layout::{Columns, wrap};
@@ -22,10 +22,13 @@ const WIDTH_DEFAULT: usize = 80;
 /// How far everything below a headline stands in.
 const INDENT: usize = 4;
 
+const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const COMMAND: Style = AnsiColor::Cyan.on_default();
+const PAPER: Style = AnsiColor::Black.on_default().bg_color(Some(Color::Ansi(AnsiColor::BrightWhite)));
 
 /// Standard output, as far as people look at it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,24 @@ impl Terminal {
         Self { width: width(), is_live, is_plain }
     }
 
+    /// How many characters a line holds.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether only ASCII is wanted.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// A headline.
+    pub(crate) fn title(&self, text: &str) {
+        println!();
+        for line in wrap(text, self.width) {
+            println!("{BOLD}{}{BOLD:#}", self.spelled(&line));
+        }
+    }
+
     /// A paragraph.
     pub(crate) fn say(&self, text: &str) {
         for line in wrap(text, self.width) {
@@ -68,6 +89,30 @@ impl Terminal {
         for line in wrap(text, self.width.saturating_sub(INDENT)) {
             println!("{:INDENT$}{DIM}{}{DIM:#}", "", self.spelled(&line));
         }
+    }
+
+    /// A command or path, in one piece so that it can be copied.
+    pub(crate) fn command(&self, text: &str) {
+        println!("{:INDENT$}{COMMAND}{text}{COMMAND:#}", "");
+    }
+
+    /// Lines that are drawn, not written.
+    pub(crate) fn picture(&self, lines: &[String]) {
+        for line in lines {
+            println!("{}", self.spelled(line));
+        }
+    }
+
+    /// A picture whose colours matter, where there are colours.
+    pub(crate) fn black_on_white(&self, picture: &str) {
+        for line in picture.lines() {
+            println!("{PAPER}{line}{PAPER:#}");
+        }
+    }
+
+    /// Whether it shows colours.
+    pub(crate) fn has_colours(&self) -> bool {
+        !matches!(anstream::AutoStream::choice(&stdout()), anstream::ColorChoice::Never)
     }
 
     /// A step that has ended.

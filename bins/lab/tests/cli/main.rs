@@ -1,7 +1,8 @@
 //! The `sluice` program as nobody, without a capability to gain: programs that nobody here wrote reach what is behind other
-//! programs' tunnels.
+//! programs' tunnels, and join its demonstration.
 
 mod connect;
+mod demo;
 mod office;
 
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! Two stacks, what one sends handed to the other.
 
-mod simulation;
 mod tcp;
 
 use std::io::IoSlice;
