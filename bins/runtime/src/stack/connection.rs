@@ -1,25 +1,53 @@
 //! One TCP connection: bytes on one side, packets on the other, and time. Around one smoltcp socket with an interface of its
 //! own, since smoltcp asks every socket about every packet. Pure: time, packets and randomness come from the caller.
-//! Read first: RFC 9293. Called by flow, which finds it; calls wire.
+//! Read first: RFC 9293, smoltcp's `socket::tcp`. Called by flow, which finds it; calls wire.
+//!
+//! What smoltcp does not do is done here: an initial window of ten segments, slow start that counts bytes and not
+//! acknowledgements, a time-out only while something is owed, several keep-alives before giving up, data that stays
+//! readable however long the end is past, and why a connection ended.
 
 use std::net::SocketAddr;
 use std::task::Waker;
 use std::time::Duration;
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::tcp;
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{self, State};
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use wg_proto::Instant;
 
-use super::closed_window;
-use super::wire::{Outgoing, Wire};
+use super::segment::{Header, distance, limit_offer};
+use super::wire::{Outgoing, Outlet, Wire};
 
 // Of the specifications.
 /// RFC 9293 section 3.8.3: R2 for data is at least 100 s.
 const UNANSWERED_MAX: Duration = Duration::from_secs(120);
 /// RFC 9293 section 3.8.4: no less than two hours by default.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(2 * 3600);
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// RFC 6928: ten segments, and no more than this.
+const INITIAL_WINDOW_BYTES: usize = 14_600;
+const INITIAL_WINDOW_SEGMENTS: usize = 10;
+/// RFC 9293 section 3.7.1: of who announces none.
+const DEFAULT_MSS: u16 = 536;
+/// RFC 8200 section 5: what every path takes.
+const MTU_MIN_V6_BYTES: u16 = 1280;
+
+// Our own choices.
+/// A lone segment is acknowledged after so long, with what is sent by then.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+/// Between keep-alives, once one was not answered; as Linux does.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(75);
+/// So many are sent.
+const KEEPALIVES: u32 = 9;
+/// A connection that nobody holds any more must come nearer to its end within this time.
+const ORPHAN_STANDSTILL_MAX: Duration = Duration::from_secs(60);
+/// A writer is woken when this part of its buffer is free: small pieces cost as much as large ones.
+const WRITER_PART: usize = 4;
+/// RFC 1191 section 3: no path is narrower than 68 bytes; what says less than this is not worth believing.
+const MTU_MIN_V4_BYTES: u16 = 576;
+/// Windows are told in units of at most so many bytes, a buffer of 2 MiB needs a shift of 6: a sender may be as far beyond a
+/// window that was rounded down.
+const WINDOW_UNIT_MAX: usize = 64;
 
 /// How large a connection's two buffers are together, and how long its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,26 +61,70 @@ pub(super) struct Connection {
     interface: Interface,
     sockets: SocketSet<'static>,
     socket: SocketHandle,
-    local: SocketAddr,
-    seed: u64,
-    mtu_bytes: u16,
-    /// When the other end said something last, whatever it was.
-    last_heard: Instant,
-    /// Since when something is on its way to it that it has not acknowledged.
-    waiting_since: Option<Instant>,
-    /// What we have acknowledged last: where the other end goes on.
-    acknowledged: Option<u32>,
-    /// Both ends have said that they are done; what follows is no break.
-    has_both_ends: bool,
+    outlet: Outlet,
+    is_v4: bool,
+    /// The other end's window scale.
+    window_shift: u8,
+    /// What the other end has acknowledged.
+    acknowledged: u32,
+    /// Nothing but SYN has been acknowledged, so nothing is known of the path.
+    is_fresh: bool,
+    /// When the other end was last heard.
+    heard: Instant,
+    /// Since when it owes an answer.
+    owing_since: Option<Instant>,
+    /// FIN is to follow as soon as the connection stands.
+    wants_finish: bool,
+    /// Both ends are done since then. smoltcp's clock stands still from there, or it would forget what nobody has read.
+    done_since: Option<Instant>,
+    ending: Option<Ending>,
+    orphan: Option<Orphan>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    watcher: Option<Waker>,
+}
+
+/// Nobody holds the stream any more.
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    /// When it last came nearer to its end, and how far it was.
+    since: Instant,
+    was: (State, usize),
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both ends were done.
+    Finished,
+    /// The other end broke it off.
+    Reset,
+    /// The other end did not answer any more.
+    TimedOut,
+    /// The network said that there is no way, while the connection was being opened.
+    Unreachable,
+    /// This end broke it off.
+    Aborted,
 }
 
 /// Why nothing more can be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// The other end is done sending.
+    /// The end that would send is done.
     Finished,
-    /// It was broken off, by whichever end.
-    Broken,
+    /// It was broken off.
+    Broken(Ending),
+}
+
+/// Tasks to wake, once no lock is held.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Wakes([Option<Waker>; 3]);
+
+impl Wakes {
+    pub(super) fn wake(self) {
+        self.0.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 impl Connection {
@@ -84,134 +156,220 @@ impl Connection {
         let half = size.buffer_bytes / 2;
         let buffer = || tcp::SocketBuffer::new(vec![0; half]);
         let mut tcp = tcp::Socket::new(buffer(), buffer());
-        tcp.set_congestion_control(tcp::CongestionControl::Cubic);
+        // Until the first acknowledgement it is the window that limits, see `limit_window`.
+        tcp.set_congestion_control(tcp::CongestionControl::None);
         // Whoever writes has held back already what is to be held back.
         tcp.set_nagle_enabled(false);
-        // What came in one batch came merged, and is acknowledged once. To wait for more would stall senders whose window a
-        // batch is: smoltcp counts segments as they come, and opens a window by one for each acknowledgement.
-        tcp.set_ack_delay(None);
-        // Smoltcp's own timeout counts idle time as well.
-        tcp.set_timeout(None);
-        tcp.set_keep_alive(Some(KEEPALIVE_EVERY.into()));
+        tcp.set_keep_alive(Some(KEEPALIVE_AFTER.into()));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(tcp);
-        let interface = interface(now, local, size.mtu_bytes, seed);
+        let is_v4 = local.is_ipv4();
+        let header_bytes = if is_v4 { 40 } else { 60 };
+        let mss = size.mtu_bytes.saturating_sub(header_bytes).max(1);
+        let mut outlet = Outlet { mss, segment_bytes: mss, sent: 0, expected: 0, header_bytes };
+        let interface = interface(now, local, &mut outlet, seed);
         Connection {
             interface,
             sockets,
             socket,
-            local,
-            seed,
-            mtu_bytes: size.mtu_bytes,
-            last_heard: now,
-            waiting_since: None,
-            acknowledged: None,
-            has_both_ends: false,
+            outlet,
+            is_v4,
+            window_shift: 0,
+            acknowledged: 0,
+            is_fresh: true,
+            heard: now,
+            owing_since: None,
+            wants_finish: false,
+            done_since: None,
+            ending: None,
+            orphan: None,
+            reader: None,
+            writer: None,
+            watcher: None,
         }
     }
 
-    /// Takes a packet whose checksums are known to be right, and says what follows from it in `out`.
-    pub(super) fn receive(&mut self, now: Instant, packet: &[u8], out: &mut Outgoing) {
-        if self.is_window_closed()
-            && let Some(acknowledgment) =
-                self.acknowledged.and_then(|sequence| closed_window::bare(packet, sequence))
-        {
-            self.work(now, Some(&acknowledgment), out);
+    /// Takes a packet whose checksums are known to be right, and says what follows from it in `out`. The packet is changed.
+    pub(super) fn receive(&mut self, now: Instant, packet: &mut [u8], out: &mut Outgoing) {
+        let Some(header) = Header::read(packet) else { return };
+        // RFC 1337: a reset must not end TIME-WAIT.
+        if header.flags.rst() && self.done_since.is_some() {
+            return;
         }
-        self.work(now, Some(packet), out);
-    }
-
-    /// Whether there is so little room that the window may have been rounded down to none.
-    fn is_window_closed(&self) -> bool {
-        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
-        tcp.recv_capacity() - tcp.recv_queue() < closed_window::WINDOW_UNIT_MAX as usize
+        self.heard = now;
+        if self.would_stop_fin(&header) {
+            return self.poll(now, out);
+        }
+        let before = self.state();
+        if header.flags.syn() && self.is_early() {
+            self.learn_offer(packet);
+        } else if self.is_fresh {
+            self.limit_window(packet, &header);
+        }
+        if !self.is_fresh && header.is_bare_acknowledgment() {
+            self.acknowledge_in_steps(now, packet, &header, out);
+        }
+        self.hear_behind_closed_window(now, packet, &header, out);
+        self.set_ack_delay(&header);
+        self.set_keep_alive(KEEPALIVE_AFTER);
+        self.take(now, packet, out);
+        if header.flags.ack() && distance(header.acknowledgment, self.acknowledged) > 0 {
+            self.acknowledged = header.acknowledgment;
+        }
+        self.note_ending(before, header.flags.rst());
+        self.poll(now, out);
     }
 
     /// Does what is due by now, and sends what may be sent.
     pub(super) fn poll(&mut self, now: Instant, out: &mut Outgoing) {
-        self.work(now, None, out);
+        if self.wants_finish && !self.is_early() {
+            self.wants_finish = false;
+            self.tcp().close();
+        }
+        if self.ending.is_none() && self.overdue().is_some_and(|at| at <= now) {
+            self.end(Ending::TimedOut);
+        }
+        if now >= self.heard.saturating_add(KEEPALIVE_AFTER) {
+            self.set_keep_alive(KEEPALIVE_AGAIN);
+        }
+        self.give(now, out);
+        if self.state() == State::TimeWait {
+            self.done_since.get_or_insert(now);
+        }
+        self.owing_since = if self.is_owed() { self.owing_since.or(Some(now)) } else { None };
+        self.note_progress(now);
     }
 
     /// When it wants to be polled, if nothing happens before.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        let at = self.interface.poll_at(stack_instant(now), &self.sockets)?;
-        let at = Instant::from_nanos(u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000));
-        Some(at.min(self.given_up_at()))
-    }
-
-    /// When the other end counts as gone, unless it says something before.
-    fn given_up_at(&self) -> Instant {
-        let idle = self.last_heard.saturating_add(KEEPALIVE_EVERY + UNANSWERED_MAX);
-        match self.waiting_since {
-            Some(since) => idle.min(since.max(self.last_heard).saturating_add(UNANSWERED_MAX)),
-            None => idle,
+        if self.ending.is_some() {
+            return None;
         }
+        let smoltcp = match self.done_since {
+            Some(_) => None,
+            None => self.interface.poll_at(stack_instant(now), &self.sockets),
+        };
+        let nanos = |micros| u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
+        let smoltcp = smoltcp.map(|at| Instant::from_nanos(nanos(at.total_micros())));
+        smoltcp.into_iter().chain(self.overdue()).min()
     }
 
     /// Reads what lies in one piece, at most all of it, by telling how much of it was taken. `Ok(None)`: nothing lies there.
-    pub(super) fn read<R: PartialEq>(
-        &mut self,
-        take: impl FnOnce(&[u8]) -> (usize, R),
-    ) -> Result<Option<R>, Over> {
+    pub(super) fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> (usize, R)) -> Result<Option<R>, Over> {
+        let (is_early, ending) = (self.is_early(), self.ending);
         let tcp = self.tcp();
         if tcp.can_recv() {
-            return tcp.recv(|bytes: &mut [u8]| take(bytes)).map(Some).map_err(over);
+            let taken = tcp.recv(|bytes| take(bytes));
+            return taken.map(Some).map_err(|_| Over::Finished);
         }
-        if is_early(tcp.state()) {
-            return Ok(None);
+        if let Some(broken) = ending.filter(|ending| *ending != Ending::Finished) {
+            return Err(Over::Broken(broken));
         }
-        // Nothing is there; whether anything will come says the error.
-        let nothing = tcp.recv(|_| (0, ())).map(|()| None).map_err(over);
-        if nothing == Err(Over::Broken) && self.has_both_ends { Err(Over::Finished) } else { nothing }
+        if is_early || tcp.may_recv() { Ok(None) } else { Err(Over::Finished) }
     }
 
     /// Writes into room that lies in one piece, by telling how much was put there. `Ok(None)`: there is no room.
     pub(super) fn write<R>(&mut self, put: impl FnOnce(&mut [u8]) -> (usize, R)) -> Result<Option<R>, Over> {
+        if let Some(ending) = self.ending {
+            return Err(Over::Broken(ending));
+        }
+        if self.wants_finish {
+            return Err(Over::Finished);
+        }
+        let is_early = self.is_early();
         let tcp = self.tcp();
         if tcp.can_send() {
-            return tcp.send(put).map(Some).map_err(|_| Over::Broken);
+            return tcp.send(put).map(Some).map_err(|_| Over::Finished);
         }
-        if tcp.may_send() || is_early(tcp.state()) { Ok(None) } else { Err(Over::Broken) }
+        if is_early || tcp.may_send() { Ok(None) } else { Err(Over::Finished) }
     }
 
     /// Nothing more will be written: FIN behind what was.
     pub(super) fn finish(&mut self) {
-        self.tcp().close();
+        // smoltcp takes the acknowledgement of a SYN for that of a FIN, if it is closed in between.
+        self.wants_finish = self.ending.is_none();
     }
 
     /// Breaks it off: RST.
     pub(super) fn abort(&mut self) {
-        self.tcp().abort();
+        self.end(Ending::Aborted);
+    }
+
+    /// Nobody will read or write any more. Without FIN, or with unread data, it is broken off; else it may come to its end.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        let is_finishing = self.wants_finish || self.is_closing();
+        if !is_finishing || self.unread() > 0 {
+            self.abort();
+        }
+        self.orphan = Some(Orphan { since: now, was: self.progress() });
+    }
+
+    /// There is no way to the other end. Believed only while the connection is being opened (RFC 5461, RFC 5927): it is
+    /// over then, else nothing happens.
+    pub(super) fn unreachable(&mut self) {
+        if self.state() == State::SynSent {
+            self.end(Ending::Unreachable);
+        }
+    }
+
+    /// No packet is longer from now on (RFC 1191, RFC 8201).
+    pub(super) fn lower_mtu(&mut self, mtu_bytes: u16) {
+        let least = if self.is_v4 { MTU_MIN_V4_BYTES } else { MTU_MIN_V6_BYTES };
+        let segment_bytes = mtu_bytes.max(least) - self.outlet.header_bytes;
+        self.outlet.segment_bytes = self.outlet.segment_bytes.min(segment_bytes);
     }
 
     /// Wakes when there is something to read, or nothing will come any more.
     pub(super) fn wake_reader(&mut self, waker: &Waker) {
-        self.tcp().register_recv_waker(waker);
+        register(&mut self.reader, waker);
     }
 
     /// Wakes when there is room to write, or nothing will be taken any more.
     pub(super) fn wake_writer(&mut self, waker: &Waker) {
-        self.tcp().register_send_waker(waker);
+        register(&mut self.writer, waker);
+    }
+
+    /// Wakes when the connection is over.
+    pub(super) fn wake_watcher(&mut self, waker: &Waker) {
+        register(&mut self.watcher, waker);
+    }
+
+    /// Those to wake for what has happened.
+    pub(super) fn take_wakes(&mut self) -> Wakes {
+        if self.reader.is_none() && self.writer.is_none() && self.watcher.is_none() {
+            return Wakes::default();
+        }
+        let (is_over, is_early) = (self.ending.is_some(), self.is_early());
+        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
+        let is_readable = is_over || tcp.can_recv() || !(is_early || tcp.may_recv());
+        let room = tcp.send_capacity() - tcp.send_queue();
+        let is_writable =
+            is_over || !is_early && (!tcp.may_send() || room >= tcp.send_capacity() / WRITER_PART);
+        Wakes([
+            self.reader.take_if(|_| is_readable),
+            self.writer.take_if(|_| is_writable),
+            self.watcher.take_if(|_| is_over),
+        ])
     }
 
     /// Whether both ends have said that they are there.
     pub(super) fn is_established(&self) -> bool {
-        !is_early(self.state()) && !self.is_closed()
+        !self.is_early() && self.ending.is_none()
     }
 
-    /// Whether it was broken off, or is over.
-    pub(super) fn is_closed(&self) -> bool {
-        self.state() == tcp::State::Closed
-    }
-
-    /// Whether an end broke it off before both were done.
-    pub(super) fn is_broken(&self) -> bool {
-        self.is_closed() && !self.has_both_ends
+    /// Why it is over, if it is.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// Whether both ends are done, and only a lost acknowledgement might still have to be repeated.
     pub(super) fn is_waiting_out(&self) -> bool {
-        self.state() == tcp::State::TimeWait
+        self.done_since.is_some()
+    }
+
+    /// Whether nobody holds the stream any more.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.orphan.is_some()
     }
 
     /// Bytes that nobody has read.
@@ -219,66 +377,216 @@ impl Connection {
         self.sockets.get::<tcp::Socket<'_>>(self.socket).recv_queue()
     }
 
-    /// No packet is longer from now on (RFC 1191, RFC 8201).
-    pub(super) fn lower_mtu(&mut self, now: Instant, mtu_bytes: u16) {
-        if mtu_bytes < self.mtu_bytes {
-            self.mtu_bytes = mtu_bytes;
-            self.interface = interface(now, self.local, mtu_bytes, self.seed.rotate_left(17));
+    fn take(&mut self, now: Instant, packet: &[u8], out: &mut Outgoing) {
+        let at = self.smoltcp_time(now);
+        let mut wire = Wire::new(Some(packet), &mut self.outlet, out);
+        // The result says whether sockets may have changed; their states say it better.
+        let _ = self.interface.poll_ingress_single(at, &mut wire, &mut self.sockets);
+    }
+
+    fn give(&mut self, now: Instant, out: &mut Outgoing) {
+        let at = self.smoltcp_time(now);
+        let mut wire = Wire::new(None, &mut self.outlet, out);
+        while self.interface.poll_egress(at, &mut wire, &mut self.sockets) == PollResult::SocketStateChanged {
         }
     }
 
-    fn work(&mut self, now: Instant, packet: Option<&[u8]>, out: &mut Outgoing) {
-        if packet.is_some() {
-            self.last_heard = now;
-        } else if now >= self.given_up_at() {
-            self.abort();
+    /// Which segments fit both ends, and how the other end counts its window.
+    fn learn_offer(&mut self, syn: &mut [u8]) {
+        let offer = limit_offer(syn, self.outlet.mss);
+        self.window_shift = offer.window_shift;
+        // smoltcp has the same floor.
+        let mss = offer.mss.filter(|mss| *mss != 0).map_or(DEFAULT_MSS, |mss| mss.max(48));
+        self.outlet.segment_bytes = self.outlet.segment_bytes.min(mss);
+        if let Some(header) = Header::read(syn) {
+            let window = header.window.min(self.initial_window().try_into().unwrap_or(u16::MAX));
+            header.put_window(syn, window);
+            self.acknowledged = header.acknowledgment;
         }
-        let sent_before = out.len();
-        let mut wire = Wire::new(packet, self.mtu_bytes, out);
-        // The result says whether sockets may have changed; wakers say it better.
-        let _ = self.interface.poll(stack_instant(now), &mut wire, &mut self.sockets);
-        if out.len() > sent_before {
-            self.acknowledged = out.last().and_then(closed_window::acknowledged).or(self.acknowledged);
-        }
-        self.waiting_since = if self.is_waiting() { self.waiting_since.or(Some(now)) } else { None };
-        self.has_both_ends |=
-            matches!(self.state(), tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait);
     }
 
-    /// Whether something is to be acknowledged: bytes, SYN or FIN.
-    fn is_waiting(&self) -> bool {
+    /// Nothing is known of the path before the first data were acknowledged: an initial window of data may be under way. The
+    /// congestion control takes over from there, and learns of the acknowledgement first.
+    fn limit_window(&mut self, packet: &mut [u8], header: &Header) {
+        if self.acknowledged == 0 {
+            // Ours was the first SYN of the two; this answers it.
+            self.acknowledged = header.acknowledgment;
+        }
+        if header.flags.ack() && distance(header.acknowledgment, self.acknowledged) > 0 {
+            self.is_fresh = false;
+            self.tcp().set_congestion_control(tcp::CongestionControl::Cubic);
+            return;
+        }
+        let window = self.initial_window() >> self.window_shift;
+        header.put_window(packet, header.window.min(window.try_into().unwrap_or(u16::MAX).max(1)));
+    }
+
+    fn initial_window(&self) -> usize {
+        let segment_bytes = usize::from(self.outlet.segment_bytes);
+        (INITIAL_WINDOW_SEGMENTS * segment_bytes).min(INITIAL_WINDOW_BYTES.max(2 * segment_bytes))
+    }
+
+    /// smoltcp's window grows by a segment with every acknowledgement, and an end that merges what it receives sends few. So
+    /// it is told of one segment after the other (RFC 3465), as long as the window may be what limits.
+    fn acknowledge_in_steps(&mut self, now: Instant, packet: &[u8], header: &Header, out: &mut Outgoing) {
+        let step = u32::from(self.outlet.segment_bytes);
+        let news = distance(header.acknowledgment, self.acknowledged);
+        let under_way = self.outlet.sent.wrapping_sub(self.acknowledged);
+        let is_right = news > 0 && distance(self.outlet.sent, header.acknowledgment) >= 0;
+        let capacity = self.tcp().send_capacity();
+        if !is_right || news as u32 <= step || under_way as usize + step as usize >= capacity {
+            return;
+        }
+        for number in 1..=(news as u32 - 1) / step {
+            let acknowledgment = self.acknowledged.wrapping_add(number * step);
+            let Some(bare) = header.bare(packet, header.sequence, acknowledgment) else { return };
+            self.take(now, bare.bytes(), out);
+        }
+    }
+
+    /// smoltcp takes no segment while our window is closed, unless it is empty and begins right at the window. Where both ends
+    /// send more than they read, each would wait for the other for ever, and an end that has probed the window could not
+    /// break off; RFC 9293 section 3.10.7.4 wants valid acknowledgements and resets taken all the same.
+    fn hear_behind_closed_window(
+        &mut self,
+        now: Instant,
+        packet: &mut [u8],
+        header: &Header,
+        out: &mut Outgoing,
+    ) {
+        let tcp = self.tcp();
+        let is_closed = tcp.recv_capacity() - tcp.recv_queue() < WINDOW_UNIT_MAX;
+        if !is_closed || header.flags.syn() {
+            return;
+        }
+        let expected = self.outlet.expected;
+        if header.flags.rst() {
+            let ahead = distance(header.sequence, expected);
+            if (0..=WINDOW_UNIT_MAX as i32).contains(&ahead) {
+                header.put_sequence(packet, expected);
+            }
+        } else if header.flags.ack()
+            && let Some(bare) = header.bare(packet, expected, header.acknowledgment)
+        {
+            self.take(now, bare.bytes(), out);
+        }
+    }
+
+    /// smoltcp takes repeated acknowledgements for a sign to send data again, and forgets to send FIN again if there are none.
+    fn would_stop_fin(&mut self, header: &Header) -> bool {
+        let is_repeated = header.is_bare_acknowledgment() && header.acknowledgment == self.acknowledged;
+        is_repeated && self.is_owed() && self.tcp().send_queue() == 0
+    }
+
+    /// Merged segments are acknowledged at once, as two of them would be (RFC 9293 section 3.8.6.3); so is the last one.
+    fn set_ack_delay(&mut self, header: &Header) {
+        let is_many = header.payload_bytes > usize::from(self.outlet.segment_bytes);
+        let delay = if is_many || header.flags.fin() { Duration::ZERO } else { ACK_DELAY };
+        self.tcp().set_ack_delay(Some(delay.into()));
+    }
+
+    fn set_keep_alive(&mut self, interval: Duration) {
+        self.tcp().set_keep_alive(Some(interval.into()));
+    }
+
+    /// What the other end has done to the connection with a packet.
+    fn note_ending(&mut self, before: State, is_reset: bool) {
+        let after = self.state();
+        // A socket that was listening goes back to that; this one is for one connection.
+        let is_over = after == State::Closed || after == State::Listen && before == State::SynReceived;
+        if is_over && before != State::Closed {
+            self.end(if is_reset { Ending::Reset } else { Ending::Finished });
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if self.ending.is_none() {
+            self.ending = Some(ending);
+            self.tcp().abort();
+        }
+    }
+
+    /// Whether the other end has something to acknowledge.
+    fn is_owed(&self) -> bool {
         let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
         match tcp.state() {
-            tcp::State::SynSent
-            | tcp::State::SynReceived
-            | tcp::State::FinWait1
-            | tcp::State::Closing
-            | tcp::State::LastAck => true,
-            tcp::State::Established | tcp::State::CloseWait => tcp.send_queue() > 0,
-            tcp::State::Listen | tcp::State::FinWait2 | tcp::State::TimeWait | tcp::State::Closed => false,
+            State::SynSent | State::SynReceived | State::FinWait1 | State::Closing | State::LastAck => true,
+            State::Established | State::CloseWait => tcp.send_queue() > 0,
+            State::Closed | State::Listen | State::FinWait2 | State::TimeWait => false,
         }
+    }
+
+    /// When the other end has been silent for too long.
+    fn overdue(&self) -> Option<Instant> {
+        if self.done_since.is_some() {
+            return None;
+        }
+        let unanswered = match self.owing_since {
+            Some(since) => since.max(self.heard).saturating_add(UNANSWERED_MAX),
+            None => self.heard.saturating_add(KEEPALIVE_AFTER + KEEPALIVES * KEEPALIVE_AGAIN),
+        };
+        let standstill = self.orphan.map(|orphan| orphan.since.saturating_add(ORPHAN_STANDSTILL_MAX));
+        standstill.into_iter().chain([unanswered]).min()
+    }
+
+    fn note_progress(&mut self, now: Instant) {
+        let (progress, unread) = (self.progress(), self.unread());
+        if let Some(orphan) = &mut self.orphan {
+            if orphan.was != progress {
+                *orphan = Orphan { since: now, was: progress };
+            }
+            if unread > 0 {
+                // RFC 9293 section 3.10.4: nobody will read it, so the other end must know.
+                self.abort();
+            }
+        }
+    }
+
+    fn progress(&self) -> (State, usize) {
+        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
+        (tcp.state(), tcp.send_queue())
+    }
+
+    /// Whether it is too early for bytes.
+    fn is_early(&self) -> bool {
+        self.ending.is_none() && matches!(self.state(), State::Listen | State::SynSent | State::SynReceived)
+    }
+
+    /// Whether FIN was sent, or is to be sent behind what waits.
+    fn is_closing(&self) -> bool {
+        match self.state() {
+            State::FinWait1 | State::FinWait2 | State::Closing | State::TimeWait | State::LastAck => true,
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
+            State::Established | State::CloseWait => false,
+        }
+    }
+
+    fn smoltcp_time(&self, now: Instant) -> StackInstant {
+        stack_instant(self.done_since.unwrap_or(now))
     }
 
     fn tcp(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.socket)
     }
 
-    fn state(&self) -> tcp::State {
+    fn state(&self) -> State {
         self.sockets.get::<tcp::Socket<'_>>(self.socket).state()
     }
 }
 
-/// Whether it is too early for bytes.
-fn is_early(state: tcp::State) -> bool {
-    matches!(state, tcp::State::Listen | tcp::State::SynSent | tcp::State::SynReceived)
+fn register(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
+        Some(known) => known.clone_from(waker),
+        None => *place = Some(waker.clone()),
+    }
 }
 
 /// An interface with this one address.
-fn interface(now: Instant, local: SocketAddr, mtu_bytes: u16, seed: u64) -> Interface {
+fn interface(now: Instant, local: SocketAddr, outlet: &mut Outlet, seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
     let mut nowhere = Outgoing::default();
-    let mut wire = Wire::new(None, mtu_bytes, &mut nowhere);
+    let mut wire = Wire::new(None, outlet, &mut nowhere);
     let mut interface = Interface::new(config, &mut wire, stack_instant(now));
     let address = IpAddress::from(local.ip());
     let length = if local.is_ipv4() { 32 } else { 128 };
@@ -286,22 +594,9 @@ fn interface(now: Instant, local: SocketAddr, mtu_bytes: u16, seed: u64) -> Inte
         let taken = addresses.push(IpCidr::new(address, length));
         debug_assert_eq!(taken, Ok(()), "there is room for one address");
     });
-    // Everybody is reached by the same way out, so that it does not matter by whom.
-    let routed = match local {
-        SocketAddr::V4(local) => interface.routes_mut().add_default_ipv4_route(*local.ip()).is_ok(),
-        SocketAddr::V6(local) => interface.routes_mut().add_default_ipv6_route(*local.ip()).is_ok(),
-    };
-    debug_assert!(routed, "there is room for one route");
     interface
 }
 
 fn stack_instant(now: Instant) -> StackInstant {
     StackInstant::from_micros((now.as_nanos() / 1000) as i64)
-}
-
-fn over(error: tcp::RecvError) -> Over {
-    match error {
-        tcp::RecvError::Finished => Over::Finished,
-        tcp::RecvError::InvalidState => Over::Broken,
-    }
 }

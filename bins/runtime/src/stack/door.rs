@@ -24,8 +24,10 @@ pub struct Door {
     taken: Mutex<Batch>,
     /// Packets in both.
     packets: AtomicUsize,
-    /// Those who had more to send than there was room for.
+    /// Those who had more to send than there was room for, each once.
     held_back: Mutex<Vec<Weak<TcpFlow>>>,
+    /// Their number.
+    held_back_count: AtomicUsize,
     ring: OnceLock<Ring>,
 }
 
@@ -52,9 +54,9 @@ pub(super) enum From {
 }
 
 impl Door {
-    /// Whether nothing waits.
+    /// Whether nothing waits, and nobody who has something.
     pub(crate) fn is_empty(&self) -> bool {
-        self.packets.load(Ordering::Acquire) == 0
+        self.packets.load(Ordering::Acquire) == 0 && self.held_back_count.load(Ordering::Acquire) == 0
     }
 
     /// How the worker is woken. Once.
@@ -67,9 +69,11 @@ impl Door {
     pub(crate) fn read(&self, room: &mut [u8]) -> Option<(usize, VirtioHeader)> {
         let mut taken = lock(&self.taken);
         if taken.packets.is_empty() {
-            taken.clear();
-            std::mem::swap(&mut *taken, &mut *lock(&self.waiting));
+            self.take_waiting(&mut taken);
             self.relieve();
+            if taken.packets.is_empty() {
+                self.take_waiting(&mut taken);
+            }
         }
         loop {
             let (len, header) = taken.packets.pop_front()?;
@@ -115,6 +119,16 @@ impl Door {
     /// Polls `flow` again when there is room.
     pub(super) fn hold_back(&self, flow: Weak<TcpFlow>) {
         lock(&self.held_back).push(flow);
+        self.held_back_count.fetch_add(1, Ordering::AcqRel);
+        // The worker may have taken everything meanwhile, and sleep.
+        if self.packets.load(Ordering::Acquire) == 0 {
+            self.ring();
+        }
+    }
+
+    fn take_waiting(&self, taken: &mut Batch) {
+        taken.clear();
+        std::mem::swap(taken, &mut *lock(&self.waiting));
     }
 
     fn announce(&self, count: usize, from: From) {
@@ -122,18 +136,22 @@ impl Door {
             return;
         }
         let before = self.packets.fetch_add(count, Ordering::AcqRel);
-        if before == 0
-            && from == From::Task
-            && let Some(ring) = self.ring.get()
-        {
+        if before == 0 && from == From::Task {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(ring) = self.ring.get() {
             ring();
         }
     }
 
     fn relieve(&self) {
         let held_back = std::mem::take(&mut *lock(&self.held_back));
+        self.held_back_count.fetch_sub(held_back.len(), Ordering::AcqRel);
         for flow in held_back.iter().filter_map(Weak::upgrade) {
-            flow.poll(From::Worker);
+            flow.resume();
         }
     }
 }

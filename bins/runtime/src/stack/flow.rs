@@ -14,46 +14,54 @@ use super::Inner;
 use super::budget::Grant;
 use super::connection::{Connection, Size};
 use super::door::From;
+use super::segment::Header;
 use super::table::Key;
 use super::wire::Outgoing;
 use crate::clock;
 
 // Our own choices.
-/// A stream that was let go after its end is waited out so long: for the other end's FIN, and for its last
-/// acknowledgement.
-const ORPHAN_MAX: Duration = Duration::from_secs(60);
 /// RFC 9293 section 3.4.2 wants four minutes of TIME-WAIT; like most systems we wait less, and a SYN ends it (RFC 6191).
 const TIME_WAIT: Duration = Duration::from_secs(10);
+/// The longest SYN that is kept: headers with all options they can have.
+const SYN_BYTES_MAX: usize = 256;
+/// The clock is not asked to call sooner: nothing here is more urgent, and what is due at once was done at once.
+const CALL_DELAY_MIN: Duration = Duration::from_millis(1);
 
 /// A TCP flow.
 pub(super) struct TcpFlow {
     pub(super) key: Key,
+    number: u64,
     stack: Weak<Inner>,
     /// Whose door it sends by: that of the worker that heard from it last, so that its packets stay in order.
     worker: AtomicUsize,
-    state: Mutex<State>,
-    /// The state has changed.
+    guarded: Mutex<Guarded>,
+    /// The flow is gone.
     changed: Notify,
+}
+
+/// What the lock guards.
+struct Guarded {
+    state: State,
+    /// When the clock calls.
+    armed: Option<Instant>,
 }
 
 enum State {
     /// The SYN, which nobody has answered.
     Pending(Box<[u8]>),
     Open(Box<Open>),
-    /// Both ends are done; our last acknowledgement, in case it was lost.
+    /// Both ends are done; our last acknowledgement, in case it was lost, and until when.
     TimeWait(Box<[u8]>, Instant),
     Gone,
 }
 
-pub(super) struct Open {
-    pub(super) connection: Connection,
+struct Open {
+    connection: Connection,
     _buffers: Grant,
     /// Our last acknowledgement, once both ends are done.
     farewell: Option<Box<[u8]>>,
-    /// The clock calls at this moment at the latest.
-    armed: Option<Instant>,
-    /// Nobody holds the stream any more; until when the rest is waited for.
-    orphan_until: Option<Instant>,
+    /// The door will have it polled when there is room.
+    is_held_back: bool,
 }
 
 /// There is no memory for another connection.
@@ -82,9 +90,10 @@ impl TcpFlow {
     fn new(stack: &Arc<Inner>, key: Key, worker: usize, state: State) -> Arc<TcpFlow> {
         Arc::new(TcpFlow {
             key,
+            number: stack.flow_number(),
             stack: Arc::downgrade(stack),
             worker: AtomicUsize::new(worker),
-            state: Mutex::new(state),
+            guarded: Mutex::new(Guarded { state, armed: None }),
             changed: Notify::new(),
         })
     }
@@ -94,96 +103,81 @@ impl TcpFlow {
         (self.key.remote, self.key.local)
     }
 
-    /// Takes a segment whose checksums are right. Says whether the flow is over and may give its place to another.
-    pub(super) fn receive(self: &Arc<Self>, worker: usize, segment: Segment<'_>) -> bool {
+    /// Takes a segment whose checksums are right; it may be changed. Says whether the flow is over and may give its place to
+    /// another.
+    pub(super) fn receive(self: &Arc<Self>, worker: usize, segment: &mut [u8], header: &Header) -> bool {
         self.worker.store(worker, Ordering::Relaxed);
-        let mut state = self.lock();
-        match &mut *state {
+        let mut guarded = self.lock();
+        match &mut guarded.state {
             State::Pending(syn) => {
-                if segment.is_reset {
-                    *state = State::Gone;
-                    drop(state);
-                    self.leave();
-                } else if segment.is_syn && segment.bytes.len() <= SYN_BYTES_MAX {
+                if header.flags.rst() {
+                    self.vanish(guarded);
+                } else if header.is_opening() && segment.len() <= SYN_BYTES_MAX {
                     // The same one again, or a client that has begun anew.
-                    *syn = segment.bytes.into();
+                    *syn = (&*segment).into();
                 }
                 false
             }
             State::Open(_) => {
-                self.work(state, From::Worker, |open, now, out| {
-                    open.connection.receive(now, segment.bytes, out);
+                self.work(guarded, From::Worker, |connection, now, out| {
+                    connection.receive(now, segment, out);
                 });
                 false
             }
-            State::TimeWait(acknowledgment, _) if !segment.is_syn && !segment.is_reset => {
+            // RFC 1337: a reset must not end it.
+            State::TimeWait(..) if header.flags.rst() => false,
+            State::TimeWait(acknowledgment, _) if !header.is_opening() => {
                 if let Some(stack) = self.stack.upgrade() {
+                    // What is lost is asked for again.
                     let _ = stack.send(worker, acknowledgment, From::Worker);
                 }
                 false
             }
             State::TimeWait(..) => {
-                *state = State::Gone;
-                drop(state);
-                self.leave();
-                segment.is_syn
+                self.vanish(guarded);
+                true
             }
-            State::Gone => true,
+            State::Gone => header.is_opening(),
         }
     }
 
     /// Lets the connection do what is due, and send what it may.
     pub(super) fn poll(self: &Arc<Self>, from: From) {
-        let state = self.lock();
-        match &*state {
-            State::Open(_) => self.work(state, from, |open, now, out| open.connection.poll(now, out)),
-            State::TimeWait(_, until) if *until <= clock::now() => {
-                drop(state);
-                self.vanish();
-            }
-            State::TimeWait(_, until) => {
-                let until = *until;
-                drop(state);
-                self.arm(until);
-            }
-            State::Pending(_) | State::Gone => {}
+        let guarded = self.lock();
+        match &guarded.state {
+            State::Open(_) => self.work(guarded, from, |connection, now, out| connection.poll(now, out)),
+            State::TimeWait(_, until) if *until <= clock::now() => self.vanish(guarded),
+            State::TimeWait(..) | State::Pending(_) | State::Gone => {}
         }
     }
 
     /// The clock has come round.
     pub(super) fn tick(self: &Arc<Self>) {
-        if let State::Open(open) = &mut *self.lock() {
-            open.armed = None;
-        }
+        self.lock().armed = None;
         self.poll(From::Task);
+    }
+
+    /// The door has room again.
+    pub(super) fn resume(self: &Arc<Self>) {
+        if let State::Open(open) = &mut self.lock().state {
+            open.is_held_back = false;
+        }
+        self.poll(From::Worker);
     }
 
     /// Works on the connection, then sends what it has to say. `None` if there is none any more.
     pub(super) fn with<R>(self: &Arc<Self>, work: impl FnOnce(&mut Connection) -> R) -> Option<R> {
-        let state = self.lock();
-        if !matches!(&*state, State::Open(_)) {
-            return None;
-        }
         let mut result = None;
-        self.work(state, From::Task, |open, now, out| {
-            result = Some(work(&mut open.connection));
-            open.connection.poll(now, out);
+        self.work(self.lock(), From::Task, |connection, now, out| {
+            result = Some(work(connection));
+            connection.poll(now, out);
         });
         result
     }
 
-    /// Packets of the connection are no longer than that from now on.
-    pub(super) fn lower_mtu(self: &Arc<Self>, mtu_bytes: u16) {
-        let state = self.lock();
-        self.work(state, From::Worker, |open, now, out| {
-            open.connection.lower_mtu(now, mtu_bytes.max(MTU_MIN_BYTES));
-            open.connection.poll(now, out);
-        });
-    }
-
     /// Looks at the connection, or changes what it sends nothing about.
     pub(super) fn look<R>(&self, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
-        match &mut *self.lock() {
+        match &mut self.lock().state {
             State::Open(open) => Some(look(&mut open.connection)),
             State::Pending(_) | State::TimeWait(..) | State::Gone => None,
         }
@@ -192,43 +186,31 @@ impl TcpFlow {
     /// Answers the SYN.
     pub(super) fn accept(self: &Arc<Self>) -> Result<(), NoRoom> {
         let stack = self.stack.upgrade().ok_or(NoRoom)?;
-        let mut state = self.lock();
-        let State::Pending(syn) = &mut *state else { return Ok(()) };
-        let syn = std::mem::take(syn);
-        let Some(buffers) = stack.budget.grant() else {
-            *state = State::Pending(syn);
-            return Err(NoRoom);
-        };
+        let mut guarded = self.lock();
+        let State::Pending(syn) = &mut guarded.state else { return Ok(()) };
+        let buffers = stack.budget.grant().ok_or(NoRoom)?;
+        let mut syn = std::mem::take(syn);
         let size = Size { buffer_bytes: buffers.bytes(), mtu_bytes: stack.mtu_bytes };
         let connection = Connection::passive(clock::now(), self.key.local, size, stack.connection_seed());
-        *state = State::Open(Box::new(Open::new(connection, buffers)));
-        self.work(state, From::Task, |open, now, out| open.connection.receive(now, &syn, out));
+        guarded.state = State::Open(Box::new(Open::new(connection, buffers)));
+        self.work(guarded, From::Task, |connection, now, out| connection.receive(now, &mut syn, out));
         Ok(())
     }
 
     /// Takes the SYN away from a flow that is to be refused; `None` if the client has gone or was answered.
     pub(super) fn refuse(&self) -> Option<Box<[u8]>> {
-        let mut state = self.lock();
-        let State::Pending(syn) = &mut *state else { return None };
+        let mut guarded = self.lock();
+        let State::Pending(syn) = &mut guarded.state else { return None };
         let syn = std::mem::take(syn);
-        *state = State::Gone;
-        drop(state);
-        self.leave();
+        self.vanish(guarded);
         Some(syn)
     }
 
-    /// Nobody holds the stream any more. What was finished is waited out, anything else is broken off.
-    pub(super) fn let_go(self: &Arc<Self>, is_finished: bool) {
-        let state = self.lock();
-        if !matches!(&*state, State::Open(_)) {
-            return;
-        }
-        self.work(state, From::Task, |open, now, out| {
-            if !is_finished || open.connection.unread() > 0 {
-                open.connection.abort();
-            }
-            open.orphan_until = Some(now.saturating_add(ORPHAN_MAX));
-            open.connection.poll(now, out);
+    /// Nobody holds the stream any more. What was finished comes to its end, anything else is broken off.
+    pub(super) fn let_go(self: &Arc<Self>) {
+        self.work(self.lock(), From::Task, |connection, now, out| {
+            connection.let_go(now);
+            connection.poll(now, out);
         });
     }
 
@@ -236,43 +218,36 @@ impl TcpFlow {
     pub(super) async fn gone(&self) {
         loop {
             let changed = self.changed.notified();
-            if matches!(&*self.lock(), State::Gone) {
+            if matches!(self.lock().state, State::Gone) {
                 return;
             }
             changed.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
         // A panic in smoltcp leaves a connection that nobody should go on with; it is alone with that.
-        self.state.lock().unwrap_or_else(|poisoned| {
-            let mut state = PoisonError::into_inner(poisoned);
-            *state = State::Gone;
-            state
+        self.guarded.lock().unwrap_or_else(|poisoned| {
+            let mut guarded = PoisonError::into_inner(poisoned);
+            guarded.state = State::Gone;
+            guarded
         })
     }
 
     /// One piece of work on an open connection, and all that follows from it.
     fn work(
         self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
+        mut guarded: MutexGuard<'_, Guarded>,
         from: From,
-        work: impl FnOnce(&mut Open, Instant, &mut Outgoing),
+        work: impl FnOnce(&mut Connection, Instant, &mut Outgoing),
     ) {
-        let (Some(stack), State::Open(open)) = (self.stack.upgrade(), &mut *state) else { return };
-        let worker = self.worker.load(Ordering::Relaxed);
-        let (door, now) = (stack.door(worker), clock::now());
-        let is_held_back = OUTGOING.with_borrow_mut(|out| {
+        let Guarded { state, armed } = &mut *guarded;
+        let (Some(stack), State::Open(open)) = (self.stack.upgrade(), state) else { return };
+        let (door, now) = (stack.door(self.worker.load(Ordering::Relaxed)), clock::now());
+        let must_wait = OUTGOING.with_borrow_mut(|out| {
             out.reset(door.room());
-            work(open, now, out);
-            if open.has_outlived(now) {
-                open.connection.abort();
-                open.connection.poll(now, out);
-            }
+            work(&mut open.connection, now, out);
             door.push_all(out, from);
-            if out.was_held_back() {
-                door.hold_back(Arc::downgrade(self));
-            }
             if open.connection.is_waiting_out()
                 && let Some(last) = out.last()
             {
@@ -280,30 +255,47 @@ impl TcpFlow {
             }
             out.was_held_back()
         });
-        let is_alone = open.orphan_until.is_some();
-        if is_alone && open.connection.is_closed() && !is_held_back {
-            drop(state);
-            self.vanish();
-        } else if is_alone && open.connection.is_waiting_out() {
+        if must_wait && !open.is_held_back {
+            open.is_held_back = true;
+            door.hold_back(Arc::downgrade(self));
+        }
+        let wakes = open.connection.take_wakes();
+        let is_orphan = open.connection.is_orphan();
+        if open.connection.ending().is_some() && !must_wait {
+            // Its stream may still be read; its place is free for another.
+            stack.timers.cancel(armed.take(), self.number);
+            if is_orphan {
+                guarded.state = State::Gone;
+            }
+            drop(guarded);
+            self.leave();
+        } else if is_orphan && let Some(farewell) = open.farewell.take() {
             let until = now.saturating_add(TIME_WAIT);
-            *state = State::TimeWait(open.farewell.take().unwrap_or_default(), until);
-            drop(state);
-            stack.timers.call(until, Arc::downgrade(self));
-        } else if let Some(deadline) = open.next_call(now) {
-            open.armed = Some(deadline);
-            drop(state);
-            stack.timers.call(deadline, Arc::downgrade(self));
+            guarded.state = State::TimeWait(farewell, until);
+            self.arm(&stack, &mut guarded.armed, until);
+        } else if !must_wait && let Some(deadline) = open.connection.deadline(now) {
+            let deadline = deadline.max(now.saturating_add(CALL_DELAY_MIN));
+            if armed.is_none_or(|armed| deadline < armed) {
+                self.arm(&stack, armed, deadline);
+            }
         }
+        wakes.wake();
     }
 
-    fn arm(self: &Arc<Self>, at: Instant) {
+    fn arm(self: &Arc<Self>, stack: &Inner, armed: &mut Option<Instant>, at: Instant) {
+        stack.timers.cancel(armed.take(), self.number);
+        *armed = Some(at);
+        stack.timers.call(at, self.number, Arc::downgrade(self));
+    }
+
+    /// Nothing is left of it.
+    fn vanish(&self, mut guarded: MutexGuard<'_, Guarded>) {
+        guarded.state = State::Gone;
+        let armed = guarded.armed.take();
+        drop(guarded);
         if let Some(stack) = self.stack.upgrade() {
-            stack.timers.call(at, Arc::downgrade(self));
+            stack.timers.cancel(armed, self.number);
         }
-    }
-
-    fn vanish(&self) {
-        *self.lock() = State::Gone;
         self.leave();
     }
 
@@ -318,29 +310,6 @@ impl TcpFlow {
 
 impl Open {
     fn new(connection: Connection, buffers: Grant) -> Open {
-        Open { connection, _buffers: buffers, farewell: None, armed: None, orphan_until: None }
+        Open { connection, _buffers: buffers, farewell: None, is_held_back: false }
     }
-
-    fn has_outlived(&self, now: Instant) -> bool {
-        self.orphan_until.is_some_and(|until| until <= now)
-    }
-
-    /// When the clock must call, if it would not call by then.
-    fn next_call(&mut self, now: Instant) -> Option<Instant> {
-        let wanted = self.connection.deadline(now).into_iter().chain(self.orphan_until).min()?;
-        self.armed.is_none_or(|armed| wanted < armed).then_some(wanted)
-    }
-}
-
-/// RFC 1191 section 3: no path is narrower than 68 bytes; what says less than this is not worth believing.
-const MTU_MIN_BYTES: u16 = 576;
-/// The longest SYN that is kept: headers with all options they can have.
-const SYN_BYTES_MAX: usize = 256;
-
-/// A TCP packet, and what decides about its flow.
-#[derive(Clone, Copy)]
-pub(super) struct Segment<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) is_syn: bool,
-    pub(super) is_reset: bool,
 }

@@ -16,7 +16,6 @@
 //! wait by 32 MiB, packets behind a door by a mebibyte, pieces by 4 MiB.
 
 mod budget;
-mod closed_window;
 mod connection;
 mod datagrams;
 mod door;
@@ -27,6 +26,7 @@ mod packet;
 mod pending;
 mod pieces;
 mod receive;
+mod segment;
 mod services;
 mod stats;
 mod stream;
@@ -113,6 +113,7 @@ struct Inner {
     stats: Counters,
     random: SipHash,
     drawn: AtomicU64,
+    flows: AtomicU64,
     identification: AtomicU32,
 }
 
@@ -151,6 +152,7 @@ impl Stack {
             stats: Counters::default(),
             random: SipHash::new(&first),
             drawn: AtomicU64::new(0),
+            flows: AtomicU64::new(0),
             identification: AtomicU32::new(identification as u32),
         });
         let running = Arc::clone(&inner);
@@ -216,7 +218,9 @@ impl Stack {
     /// # Errors
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if it is none of ours or no port is free,
     /// [`OutOfMemory`](io::ErrorKind::OutOfMemory) without room for buffers,
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if the other end says no, or says nothing for two minutes.
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if the other end says no,
+    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) if the network does,
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if nobody says anything for two minutes.
     pub async fn connect(&self, from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
         if !self.0.addresses.contains(&from) || from.is_ipv4() != to.is_ipv4() || to.port() == 0 {
             return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -254,6 +258,11 @@ impl Inner {
 
     fn is_ours(&self, key: &Key) -> bool {
         self.addresses.contains(&key.local.ip())
+    }
+
+    /// Of flows, to tell them apart.
+    fn flow_number(&self) -> u64 {
+        self.flows.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Nobody can foretell it.

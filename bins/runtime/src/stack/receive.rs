@@ -3,19 +3,21 @@
 
 use std::cell::RefCell;
 use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 
 use router_core::packet::build::{self, BUILT_BYTES_MAX, Notice, Unreachable};
-use router_core::packet::{Echo, IcmpError, PacketMut, TcpSegment, Transport};
+use router_core::packet::{Echo, IcmpError, PacketMut, Transport};
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::connection::Connection;
 use super::datagrams::{self, Parcel};
 use super::door::From;
 use super::echo::EchoFlow;
-use super::flow::{Segment, TcpFlow};
+use super::flow::TcpFlow;
 use super::packet::is_intact;
 use super::pending::{Arrival, PendingTcp};
+use super::segment::Header;
 use super::stats::Lost;
 use super::table::{Flow, Key, NotTaken};
 use super::udp::UdpFlow;
@@ -81,7 +83,7 @@ impl Inner {
         let transport = packet.transport();
         let mut incoming = Incoming { stack: self, worker, packet, key, was_cut };
         match transport {
-            Transport::Tcp(tcp) => incoming.tcp(&tcp),
+            Transport::Tcp(_) => incoming.tcp(),
             Transport::Udp => incoming.udp(),
             Transport::IcmpEcho { echo: Echo::Request, sequence } => incoming.echo(sequence),
             Transport::IcmpError(error) => incoming.error(error),
@@ -97,23 +99,31 @@ const PORT: Notice = Notice::Unreachable(Unreachable::Port);
 const PROHIBITED: Notice = Notice::Unreachable(Unreachable::AdminProhibited);
 
 impl Incoming<'_, '_> {
-    fn tcp(&mut self, tcp: &TcpSegment) {
-        let is_opening = tcp.flags.syn() && !tcp.flags.ack() && !tcp.flags.rst();
-        let segment = Segment { bytes: self.packet.bytes(), is_syn: is_opening, is_reset: tcp.flags.rst() };
+    fn tcp(mut self) {
+        let Some(header) = Header::read(self.packet.bytes()) else {
+            return self.stack.stats.lose(Lost::Malformed);
+        };
         match self.stack.table.get(&self.key) {
             Some(Flow::Tcp(flow)) => {
-                if flow.receive(self.worker, segment) && is_opening {
-                    self.open_tcp();
+                let Incoming { stack, worker, packet, key, was_cut } = self;
+                let segment = packet.into_bytes();
+                if flow.receive(worker, segment, &header)
+                    && let Ok(packet) = PacketMut::parse(segment)
+                {
+                    Incoming { stack, worker, packet, key, was_cut }.open_tcp();
                 }
             }
             Some(Flow::Datagrams(_)) => self.stack.stats.lose(Lost::NoFlow),
-            None if is_opening => self.open_tcp(),
+            None if header.is_opening() => self.open_tcp(),
             None => self.reset(),
         }
     }
 
     fn open_tcp(&mut self) {
         let (stack, key, worker) = (self.stack, self.key, self.worker);
+        if !is_host(&key.remote) || !is_host(&key.local) {
+            return stack.stats.lose(Lost::Malformed);
+        }
         let is_ours = stack.is_ours(&key);
         let listener = stack.services.tcp(&key.local);
         if is_ours && listener.is_none() {
@@ -219,15 +229,19 @@ impl Incoming<'_, '_> {
         }
     }
 
-    /// Only what concerns a connection's packets' length is believed (RFC 5927, RFC 8201).
+    /// Believed is what concerns the length of a connection's packets, and what ends a connection before it began (RFC 5927,
+    /// RFC 8201).
     fn error(&mut self, error: IcmpError) {
-        let (IcmpError::TooBig { mtu_bytes }, Some(key)) = (error, self.quoted_key()) else {
-            return self.stack.stats.lose(Lost::IcmpError);
-        };
-        let mtu_bytes = u16::try_from(mtu_bytes).unwrap_or(u16::MAX);
-        match self.stack.table.get(&key) {
-            Some(Flow::Tcp(flow)) => flow.lower_mtu(mtu_bytes),
-            Some(Flow::Datagrams(_)) | None => self.stack.stats.lose(Lost::IcmpError),
+        let flow = self.quoted_key().and_then(|key| self.stack.table.get(&key));
+        match (error, flow) {
+            (IcmpError::TooBig { mtu_bytes }, Some(Flow::Tcp(flow))) => {
+                let mtu_bytes = u16::try_from(mtu_bytes).unwrap_or(u16::MAX);
+                flow.with(|connection| connection.lower_mtu(mtu_bytes));
+            }
+            (IcmpError::Unreachable { .. }, Some(Flow::Tcp(flow))) => {
+                flow.with(Connection::unreachable);
+            }
+            _ => self.stack.stats.lose(Lost::IcmpError),
         }
     }
 
@@ -282,6 +296,15 @@ impl Incoming<'_, '_> {
         // Refusals may be lost.
         let _ = self.stack.send(self.worker, packet, From::Worker);
     }
+}
+
+/// Whether one host can have a connection there.
+fn is_host(at: &SocketAddr) -> bool {
+    let is_unicast = match at.ip() {
+        IpAddr::V4(address) => address.octets()[0] < 224 && !address.is_unspecified(),
+        IpAddr::V6(address) => !address.is_multicast() && !address.is_unspecified(),
+    };
+    is_unicast && at.port() != 0
 }
 
 impl Arrival {

@@ -8,19 +8,18 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{Connection, Over};
+use super::connection::{Connection, Ending, Over};
 use super::flow::TcpFlow;
 
 /// A TCP connection that ends at this stack. What is written is sent at once. Shut down it sends FIN behind what was
 /// written, and may still be read. Dropped before that, or with unread bytes, it is reset.
 pub struct TcpStream {
     flow: Arc<TcpFlow>,
-    is_finished: bool,
 }
 
 impl TcpStream {
     pub(super) fn new(flow: Arc<TcpFlow>) -> TcpStream {
-        TcpStream { flow, is_finished: false }
+        TcpStream { flow }
     }
 
     /// This end.
@@ -46,22 +45,26 @@ impl TcpStream {
         std::future::poll_fn(|context| {
             let look = self.flow.look(|connection| {
                 connection.wake_writer(context.waker());
-                (connection.is_established(), connection.is_closed())
+                (connection.is_established(), connection.ending())
             });
             match look {
                 Some((true, _)) => Poll::Ready(Ok(())),
-                Some((false, false)) => Poll::Pending,
-                Some((false, true)) | None => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
+                Some((false, None)) => Poll::Pending,
+                Some((false, Some(Ending::Reset))) => {
+                    Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()))
+                }
+                Some((false, Some(ending))) => Poll::Ready(Err(error(ending))),
+                None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
         })
         .await
     }
 
-    /// Ready when the connection is broken off, even while there is nothing to read.
+    /// Ready when the connection is broken off, even while there is something to read. Not when both ends were done.
     pub fn poll_broken(&self, context: &mut Context<'_>) -> Poll<()> {
         let is_broken = self.flow.look(|connection| {
-            connection.wake_reader(context.waker());
-            connection.is_broken()
+            connection.wake_watcher(context.waker());
+            connection.ending().is_some_and(|ending| ending != Ending::Finished)
         });
         if is_broken.unwrap_or(true) { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -70,7 +73,7 @@ impl TcpStream {
     /// the end of what the other end sends.
     ///
     /// # Errors
-    /// [`io::ErrorKind::ConnectionReset`].
+    /// [`io::ErrorKind::ConnectionReset`], [`io::ErrorKind::TimedOut`]; what came before is read before.
     pub fn poll_read_with(
         &self,
         context: &mut Context<'_>,
@@ -90,14 +93,15 @@ impl TcpStream {
             Some(Ok(Some(taken))) => Poll::Ready(Ok(taken)),
             Some(Ok(None)) => Poll::Pending,
             Some(Err(Over::Finished)) => Poll::Ready(Ok(0)),
-            Some(Err(Over::Broken)) | None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(Err(Over::Broken(ending))) => Poll::Ready(Err(error(ending))),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
     }
 
     /// Writes where the bytes are to lie: `put` gets some room and says how much of it was filled.
     ///
     /// # Errors
-    /// [`io::ErrorKind::ConnectionReset`], [`io::ErrorKind::BrokenPipe`] after shutdown.
+    /// [`io::ErrorKind::ConnectionReset`], [`io::ErrorKind::TimedOut`], [`io::ErrorKind::BrokenPipe`] after shutdown.
     pub fn poll_write_with(
         &self,
         context: &mut Context<'_>,
@@ -116,8 +120,9 @@ impl TcpStream {
         match written {
             Some(Ok(Some(filled))) => Poll::Ready(Ok(filled)),
             Some(Ok(None)) => Poll::Pending,
-            Some(Err(_)) if self.is_finished => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Some(Err(_)) | None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(Err(Over::Finished)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Some(Err(Over::Broken(ending))) => Poll::Ready(Err(error(ending))),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
     }
 }
@@ -157,8 +162,7 @@ impl AsyncWrite for TcpStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_finished = true;
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.flow.with(Connection::finish);
         Poll::Ready(Ok(()))
     }
@@ -166,6 +170,18 @@ impl AsyncWrite for TcpStream {
 
 impl Drop for TcpStream {
     fn drop(&mut self) {
-        self.flow.let_go(self.is_finished);
+        self.flow.let_go();
     }
+}
+
+/// As a system's socket would say it.
+fn error(ending: Ending) -> io::Error {
+    let kind = match ending {
+        Ending::Finished => io::ErrorKind::BrokenPipe,
+        Ending::Reset => io::ErrorKind::ConnectionReset,
+        Ending::TimedOut => io::ErrorKind::TimedOut,
+        Ending::Unreachable => io::ErrorKind::HostUnreachable,
+        Ending::Aborted => io::ErrorKind::ConnectionAborted,
+    };
+    kind.into()
 }

@@ -1,8 +1,7 @@
 //! When connections want to be polled. One task for all; a deadline that only moves to later is not touched, the call comes
 //! early then and asks anew. Called by flow.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -11,28 +10,29 @@ use wg_proto::Instant;
 use super::flow::TcpFlow;
 use crate::clock;
 
-/// Calls to make, soonest first. A connection has a few at most: each is earlier than the one before, or the one before was
-/// made.
+/// Calls to make, soonest first, one for each flow at most.
 #[derive(Default)]
 pub(super) struct Timers {
-    calls: Mutex<BinaryHeap<Reverse<Call>>>,
+    calls: Mutex<BTreeMap<(Instant, u64), Weak<TcpFlow>>>,
     sooner: Notify,
 }
 
-struct Call {
-    at: Instant,
-    flow: Weak<TcpFlow>,
-}
-
 impl Timers {
-    /// Calls `flow` at that moment.
-    pub(super) fn call(&self, at: Instant, flow: Weak<TcpFlow>) {
+    /// Calls flow `number` at that moment.
+    pub(super) fn call(&self, at: Instant, number: u64, flow: Weak<TcpFlow>) {
         let mut calls = self.lock();
-        let is_soonest = calls.peek().is_none_or(|Reverse(call)| at < call.at);
-        calls.push(Reverse(Call { at, flow }));
+        let is_soonest = calls.first_key_value().is_none_or(|((soonest, _), _)| at < *soonest);
+        calls.insert((at, number), flow);
         drop(calls);
         if is_soonest {
             self.sooner.notify_one();
+        }
+    }
+
+    /// Does not call the flow, if it was to be called at that moment.
+    pub(super) fn cancel(&self, at: Option<Instant>, number: u64) {
+        if let Some(at) = at {
+            self.lock().remove(&(at, number));
         }
     }
 
@@ -40,12 +40,12 @@ impl Timers {
     pub(super) async fn run(&self) {
         loop {
             let now = clock::now();
-            while let Some(call) = self.pop_due(now) {
-                if let Some(flow) = call.flow.upgrade() {
+            while let Some(flow) = self.pop_due(now) {
+                if let Some(flow) = flow.upgrade() {
                     flow.tick();
                 }
             }
-            let next = self.lock().peek().map(|Reverse(call)| call.at);
+            let next = self.lock().first_key_value().map(|((at, _), _)| *at);
             match next {
                 None => self.sooner.notified().await,
                 Some(at) => {
@@ -57,33 +57,13 @@ impl Timers {
         }
     }
 
-    fn pop_due(&self, now: Instant) -> Option<Call> {
+    fn pop_due(&self, now: Instant) -> Option<Weak<TcpFlow>> {
         let mut calls = self.lock();
-        calls.peek().filter(|Reverse(call)| call.at <= now)?;
-        calls.pop().map(|Reverse(call)| call)
+        let soonest = calls.first_entry().filter(|soonest| soonest.key().0 <= now)?;
+        Some(soonest.remove())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Call>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Instant, u64), Weak<TcpFlow>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PartialEq for Call {
-    fn eq(&self, other: &Call) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Call {}
-
-impl PartialOrd for Call {
-    fn partial_cmp(&self, other: &Call) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Call {
-    fn cmp(&self, other: &Call) -> Ordering {
-        self.at.cmp(&other.at)
     }
 }

@@ -4,9 +4,10 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use smoltcp::phy::{self, Checksum, Device, DeviceCapabilities, Medium, PacketMeta};
+use smoltcp::phy::{self, Checksum, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
+use super::segment::{Header, distance, limit_offer};
 use crate::offload;
 use crate::tun::VirtioHeader;
 
@@ -43,11 +44,6 @@ impl Outgoing {
         self.packets.last().map(|(range, _)| &self.bytes[range.clone()])
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.packets.len()
-    }
-
     /// Whether something waits for room.
     pub(super) fn was_held_back(&self) -> bool {
         self.held_back
@@ -58,23 +54,39 @@ impl Outgoing {
     }
 }
 
-/// For one call of smoltcp.
+/// How a connection's packets are made, and how far they have come.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// What our SYN announces: what fits into the tunnel.
+    pub(super) mss: u16,
+    /// No segment carries more: what both ends announced, and what the path has been found to take.
+    pub(super) segment_bytes: u16,
+    /// The sequence number behind all that was sent.
+    pub(super) sent: u32,
+    /// What was acknowledged last: where the other end goes on.
+    pub(super) expected: u32,
+    /// All headers of a segment without options.
+    pub(super) header_bytes: u16,
+}
+
+/// For one call of smoltcp. smoltcp believes in an MTU that is never reached: it neither sends IPv6 super-packets beyond the
+/// MTU nor learns of a narrower path. Segments are cut here.
 pub(super) struct Wire<'a> {
     packet: Option<&'a [u8]>,
-    mtu_bytes: u16,
+    outlet: &'a mut Outlet,
     out: &'a mut Outgoing,
 }
 
 pub(super) struct Receive<'a>(&'a [u8]);
 
 pub(super) struct Send<'a> {
+    outlet: &'a mut Outlet,
     out: &'a mut Outgoing,
-    segment_bytes: Option<u16>,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(packet: Option<&'a [u8]>, mtu_bytes: u16, out: &'a mut Outgoing) -> Wire<'a> {
-        Wire { packet, mtu_bytes, out }
+    pub(super) fn new(packet: Option<&'a [u8]>, outlet: &'a mut Outlet, out: &'a mut Outgoing) -> Wire<'a> {
+        Wire { packet, outlet, out }
     }
 }
 
@@ -91,7 +103,7 @@ impl Device for Wire<'_> {
     /// An answer to a packet always has room: there is one at most.
     fn receive(&mut self, _: Instant) -> Option<(Receive<'_>, Send<'_>)> {
         let packet = self.packet.take()?;
-        Some((Receive(packet), Send { out: self.out, segment_bytes: None }))
+        Some((Receive(packet), Send { outlet: self.outlet, out: self.out }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Send<'_>> {
@@ -99,18 +111,21 @@ impl Device for Wire<'_> {
             self.out.held_back = true;
             return None;
         }
-        Some(Send { out: self.out, segment_bytes: None })
+        Some(Send { outlet: self.outlet, out: self.out })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = usize::from(self.mtu_bytes);
+        capabilities.max_transmission_unit = usize::from(u16::MAX);
         // Received ones were verified, sent ones are completed by whoever cuts the packet into segments.
         capabilities.checksum.tcp = Checksum::None;
         capabilities.checksum.ipv4 = Checksum::Tx;
-        // Over IPv6 smoltcp 0.14 makes super-packets and then drops them for their length.
-        capabilities.segmentation.tcpv4 = NonZeroUsize::new(SUPER_PACKET_BYTES_MAX);
+        let (headers, segment) = (usize::from(self.outlet.header_bytes), usize::from(self.outlet.mss.max(1)));
+        let whole_segments = (SUPER_PACKET_BYTES_MAX - headers) / segment * segment;
+        let longest = NonZeroUsize::new(headers + whole_segments);
+        capabilities.segmentation.tcpv4 = longest;
+        capabilities.segmentation.tcpv6 = longest;
         capabilities
     }
 }
@@ -132,16 +147,34 @@ impl phy::TxToken for Send<'_> {
         let Outgoing { bytes, packets, .. } = self.out;
         let range = bytes.len()..bytes.len() + len;
         bytes.resize(range.end, 0);
-        let result = work(&mut bytes[range.clone()]);
-        match offload::leave_checksum(&mut bytes[range.clone()], self.segment_bytes) {
+        let packet = &mut bytes[range.clone()];
+        let result = work(packet);
+        self.outlet.note(packet);
+        match offload::leave_checksum(packet, Some(self.outlet.segment_bytes)) {
             Some(header) => packets.push((range, header)),
             // Not TCP: smoltcp answers a stray packet with an ICMP error, for which the node has builders of its own.
             None => bytes.truncate(range.start),
         }
         result
     }
+}
 
-    fn set_meta(&mut self, meta: PacketMeta) {
-        self.segment_bytes = meta.segmentation_offload_size.map(|bytes| bytes.get());
+impl Outlet {
+    /// A SYN announces our own MSS; what is sent for the first time is noted. An acknowledgement begins behind all that was
+    /// sent: smoltcp has it begin where it retransmits, before the other end's window, and so the other end must not take it
+    /// (RFC 9293 section 3.10.7.4). Two ends that retransmit at one time would never hear each other again.
+    fn note(&mut self, packet: &mut [u8]) {
+        let Some(header) = Header::read(packet) else { return };
+        if header.flags.ack() {
+            self.expected = header.acknowledgment;
+        }
+        if header.flags.syn() {
+            limit_offer(packet, self.mss);
+            self.sent = header.end();
+        } else if header.is_bare_acknowledgment() {
+            header.put_sequence(packet, self.sent);
+        } else if distance(header.end(), self.sent) > 0 {
+            self.sent = header.end();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Two stacks, what one sends handed to the other.
 
+mod simulation;
 mod tcp;
 
 use std::io::IoSlice;
