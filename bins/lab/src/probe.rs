@@ -197,14 +197,42 @@ pub fn round_trips(
     interval: Duration,
 ) -> Result<RoundTrips> {
     let line = format!("{} latency {address} {port} {count} {}", program()?, interval.as_micros());
-    let output = host.sh_within(&line, interval * count + Duration::from_secs(10))?.ok()?;
+    RoundTrips::parse(&host.sh_within(&line, interval * count + Duration::from_secs(10))?.ok()?.stdout)
+}
+
+impl RoundTrips {
+    fn parse(text: &str) -> Result<RoundTrips> {
+        let json = parsed(text)?;
+        Ok(RoundTrips {
+            p50: number(&json, "p50_us")?,
+            p99: number(&json, "p99_us")?,
+            p999: number(&json, "p999_us")?,
+            lost: number(&json, "lost")?,
+        })
+    }
+}
+
+/// Opens `count` connections one after the other: how long each took to stand.
+pub fn connects(host: &Host, address: &str, port: u16, count: u32) -> Result<RoundTrips> {
+    let line = format!("{} connects {address} {port} {count}", program()?);
+    RoundTrips::parse(&host.sh_within(&line, Duration::from_secs(120))?.ok()?.stdout)
+}
+
+/// What a load of [`requests`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// Answered.
+    pub done: u64,
+    /// Not answered.
+    pub failed: u64,
+}
+
+/// Fetches `/` `rate` times a second for `seconds`, each time over a connection of its own that the server ends.
+pub fn requests(host: &Host, address: &str, port: u16, rate: u32, seconds: u32) -> Result<Requests> {
+    let line = format!("{} http-load {address} {port} {rate} {seconds}", program()?);
+    let output = host.sh_within(&line, Duration::from_secs(u64::from(seconds) + 30))?.ok()?;
     let json = parsed(&output.stdout)?;
-    Ok(RoundTrips {
-        p50: number(&json, "p50_us")?,
-        p99: number(&json, "p99_us")?,
-        p999: number(&json, "p999_us")?,
-        lost: number(&json, "lost")?,
-    })
+    Ok(Requests { done: number(&json, "done")?, failed: number(&json, "failed")? })
 }
 
 /// Counts numbered datagrams of at most `flows` flows, until none come any more; [`Counted::read`] has the result.

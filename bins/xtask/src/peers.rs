@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use sluice_lab::binaries;
-use sluice_lab::peer::Implementation;
+use sluice_lab::topology::Forwarder;
 
 use crate::cargo::{cargo, tools};
 use crate::run::{Failure, Log, logged};
@@ -15,17 +15,30 @@ use crate::run::{Failure, Log, logged};
 pub(crate) struct Peer {
     pub(crate) package: &'static str,
     pub(crate) version: &'static str,
-    pub(crate) implementation: Implementation,
+    /// The program it installs.
+    program: &'static str,
 }
 
 pub(crate) const PEERS: [Peer; 2] = [
-    Peer { package: "gotatun-cli", version: "0.10.2", implementation: Implementation::Gotatun },
-    Peer { package: "boringtun-cli", version: "0.7.1", implementation: Implementation::Boringtun },
+    Peer { package: "gotatun-cli", version: "0.10.2", program: "gotatun" },
+    Peer { package: "boringtun-cli", version: "0.7.1", program: "boringtun-cli" },
 ];
+
+/// What benchmarks alone need: a forwarder without privileges.
+pub(crate) const FORWARDER: Peer = Peer { package: "onetun", version: "0.3.10", program: Forwarder::PROGRAM };
 
 /// Builds those that are missing, as their authors release them.
 pub(crate) fn install(log: &Log) -> Result<Result<(), Failure>> {
-    for peer in PEERS.iter().filter(|peer| !peer.is_installed()) {
+    install_all(&PEERS, log)
+}
+
+/// Builds [`FORWARDER`] if it is missing.
+pub(crate) fn install_forwarder(log: &Log) -> Result<Result<(), Failure>> {
+    install_all(&[FORWARDER], log)
+}
+
+fn install_all(peers: &[Peer], log: &Log) -> Result<Result<(), Failure>> {
+    for peer in peers.iter().filter(|peer| !peer.is_installed()) {
         println!("      building {} {} into target/tools (once)", peer.package, peer.version);
         let (root, package) = (tools().display().to_string(), format!("{}@{}", peer.package, peer.version));
         let mut command = cargo(&["install", "--locked", "--force", "--root", &root, &package]);
@@ -48,7 +61,7 @@ pub(crate) fn missing() -> Vec<String> {
 impl Peer {
     /// True if the program that the lab would start says that it is of this version.
     fn is_installed(&self) -> bool {
-        let Some(path) = binaries::peer(self.implementation.program()) else { return false };
+        let Some(path) = binaries::peer(self.program) else { return false };
         let output = Command::new(path).arg("--version").output();
         output.is_ok_and(|output| {
             String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == self.version)

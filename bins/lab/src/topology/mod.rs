@@ -1,6 +1,7 @@
 //! The pictures that tests and demonstrations use.
 
 mod chain;
+mod forwarder;
 mod lan;
 mod pair;
 mod plain_chain;
@@ -9,6 +10,7 @@ mod site;
 mod star;
 
 pub use chain::{Chain, ChainConfig, Entry};
+pub use forwarder::Forwarder;
 pub use lan::{Lan, LanConfig};
 pub use pair::{Pair, PairConfig, Side};
 pub use plain_chain::PlainChain;

@@ -37,6 +37,6 @@ pub(crate) fn measure(alone: bool, rounds: &Rounds) -> Result<Report> {
 }
 
 /// By how much we want to lead.
-fn wanted(_: &NamedLoad, peer: Implementation) -> Option<f64> {
-    (peer == Implementation::Gotatun).then_some(7.5)
+fn wanted(_: &NamedLoad, peer: &Lane) -> Option<f64> {
+    (peer.program == Some(Implementation::Gotatun)).then_some(7.5)
 }

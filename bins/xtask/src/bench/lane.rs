@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sluice_lab::peer::Implementation;
 use sluice_lab::services::{Direction, Iperf};
 use sluice_lab::sluice::Sockets;
-use sluice_lab::topology::{Chain, ChainConfig, Pair, PairConfig, PlainChain, Spot};
+use sluice_lab::topology::{Chain, ChainConfig, Forwarder, Pair, PairConfig, PlainChain, Spot};
 use sluice_lab::{Host, Lab, Mtu, Port, Process};
 
 /// What has a name in tables and messages.
@@ -101,6 +101,23 @@ impl Lane {
     /// Our own chain, with one egress or the other at the connector.
     pub(crate) fn chain_by(name: &'static str, sockets: Option<Sockets>) -> Result<Lane> {
         own_chain(quiet_lab()?, name, sockets).context(name)
+    }
+
+    /// Somebody else's forwarder without privileges, and a plain interface of ours behind it.
+    pub(crate) fn forwarder() -> Result<Lane> {
+        let lab = quiet_lab()?;
+        let Forwarder { client, tunnel, process, device, iperf, .. } = Forwarder::start(&lab)?;
+        Ok(Lane {
+            name: Forwarder::PROGRAM,
+            program: None,
+            programs: vec![tunnel.process().clone(), process],
+            client,
+            server: device,
+            iperf,
+            address: Forwarder::ADDRESS.to_owned(),
+            client_address: "10.9.0.2".to_owned(),
+            lab,
+        })
     }
 
     /// The sender, the receiver, and where the sender reaches it. For lanes without a translation.

@@ -21,6 +21,7 @@ mod report;
 mod rounds;
 mod samples;
 mod search;
+mod short;
 mod throughput;
 mod udp;
 mod workers;
@@ -70,8 +71,10 @@ enum Kind {
     Udp,
     /// Client, router, connector, device: TCP through both tunnels and translations
     Chain,
-    /// The same, with the connector's devices by sockets and by an interface; ours only
+    /// The same, with the connector's devices by sockets and by an interface, and onetun
     Egress,
+    /// Short connections through the same: requests a second, and how soon a connection stands
+    Short,
     /// Round trips of small datagrams, idle and under load
     Latency,
     /// Throughput while one end is flooded with handshakes
@@ -122,6 +125,7 @@ impl Kind {
                 Kind::Udp,
                 Kind::Chain,
                 Kind::Egress,
+                Kind::Short,
                 Kind::Latency,
                 Kind::Flood,
                 Kind::Workers,
@@ -130,6 +134,7 @@ impl Kind {
             | Kind::Udp
             | Kind::Chain
             | Kind::Egress
+            | Kind::Short
             | Kind::Latency
             | Kind::Flood
             | Kind::Workers => vec![self],
@@ -144,7 +149,8 @@ impl Kind {
             Kind::Pair => (lanes + 1, pair::LOADS.len()),
             Kind::Udp => (lanes + 1, udp::TRIALS),
             Kind::Chain => (lanes, chain::LOADS.len()),
-            Kind::Egress => (egress::LANES, chain::LOADS.len()),
+            Kind::Egress => (1, egress::measurements(arguments.alone)),
+            Kind::Short => (short::lanes(arguments.alone), short::MEASURES.len()),
             // With the bare cable; a load is measured before it is applied.
             Kind::Latency => (lanes + 1, latency::CONDITIONS.len() + 1),
             Kind::Flood => (lanes, flood::STATES.len()),
@@ -159,7 +165,8 @@ impl Kind {
             Kind::Pair => pair::measure(arguments.alone, rounds),
             Kind::Udp => udp::measure(arguments.alone, rounds),
             Kind::Chain => chain::measure(arguments.alone, rounds),
-            Kind::Egress => egress::measure(rounds),
+            Kind::Egress => egress::measure(arguments.alone, rounds),
+            Kind::Short => short::measure(arguments.alone, rounds),
             Kind::Latency => latency::measure(arguments.alone, rounds),
             Kind::Flood => flood::measure(arguments.alone, rounds, arguments.flood_rate),
             Kind::Workers => workers::measure(rounds, &arguments.workers),

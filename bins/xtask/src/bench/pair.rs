@@ -39,8 +39,8 @@ pub(crate) fn lanes(alone: bool) -> Result<Vec<Lane>> {
 }
 
 /// By how much we want to lead.
-fn wanted(load: &NamedLoad, peer: Implementation) -> Option<f64> {
-    match peer {
+fn wanted(load: &NamedLoad, peer: &Lane) -> Option<f64> {
+    match peer.program? {
         Implementation::Sluice => None,
         _ if load.offer != ONE_STREAM => Some(3.0),
         Implementation::Gotatun => Some(5.0),

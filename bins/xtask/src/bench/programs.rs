@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use sluice_lab::peer::Implementation;
 
-use crate::peers::{self, PEERS};
+use crate::peers::{self, FORWARDER, PEERS};
 use crate::release;
 use crate::run::Log;
 
@@ -23,10 +23,20 @@ pub(crate) fn build(alone: bool) -> Result<()> {
     let log = Log::new("bench-build")?;
     eprintln!("Building …");
     release::build(&["sluice-router", "sluice-connector", "sluice-lab"], &log)?;
-    if !alone && let Err(failure) = peers::install(&log)? {
-        bail!("{}\n{}", failure.log, failure.reason);
+    if !alone {
+        for outcome in [peers::install(&log)?, peers::install_forwarder(&log)?] {
+            if let Err(failure) = outcome {
+                bail!("{}\n{}", failure.log, failure.reason);
+            }
+        }
     }
     Ok(())
+}
+
+/// For a table's caption: ours beside another forwarder.
+pub(crate) fn forwarder_versions(alone: bool) -> String {
+    let ours = versions(true);
+    if alone { ours } else { format!("{ours}; {} {}", FORWARDER.package, FORWARDER.version) }
 }
 
 /// For a table's caption: what was compared, and how it was set.

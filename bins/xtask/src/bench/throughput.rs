@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use sluice_lab::peer::Implementation;
 use sluice_lab::probe;
 use sluice_lab::services::{Direction, Load, Traffic};
 
@@ -114,7 +113,7 @@ pub(crate) fn compare(
     rounds: &Rounds,
     mut lanes: Vec<Lane>,
     loads: &[NamedLoad],
-    wanted: impl Fn(&NamedLoad, Implementation) -> Option<f64>,
+    wanted: impl Fn(&NamedLoad, &Lane) -> Option<f64>,
 ) -> Result<Report> {
     let series = rounds.run(kind, &mut lanes, loads, |lane, load| measure(lane, load, rounds.seconds))?;
     let tables = vec![rates(&lanes, loads, &series, wanted), costs(&lanes, loads, &series)];
@@ -170,7 +169,7 @@ fn rates(
     lanes: &[Lane],
     loads: &[NamedLoad],
     series: &Series<Sample>,
-    wanted: impl Fn(&NamedLoad, Implementation) -> Option<f64>,
+    wanted: impl Fn(&NamedLoad, &Lane) -> Option<f64>,
 ) -> Table {
     let mut table = Table::new("load", lanes);
     table.header.extend(lanes.iter().skip(1).map(|lane| format!("against {}", lane.name())));
@@ -179,7 +178,7 @@ fn rates(
         let mut cells = vec![format!("{}, {}", load.name, load.unit.name())];
         cells.extend(row.iter().map(|samples| rate_cell(load.unit, samples)));
         for (lane, &theirs) in lanes.iter().zip(&medians).skip(1) {
-            let ratio = Ratio::new(medians[0], theirs, lane.program.and_then(|peer| wanted(load, peer)));
+            let ratio = Ratio::new(medians[0], theirs, wanted(load, lane));
             cells.push(ratio.map_or_else(|| "–".to_owned(), |ratio| ratio.to_string()));
         }
         table.rows.push(cells);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use sluice_lab::peer::Implementation;
 use sluice_lab::services::Traffic;
 
+use super::lane::Lane;
 use super::pair::lanes;
 use super::programs;
 use super::report::Report;
@@ -60,6 +61,6 @@ pub(crate) fn measure(alone: bool, rounds: &Rounds) -> Result<Report> {
 }
 
 /// By how much we want to lead.
-fn wanted(_: &NamedLoad, peer: Implementation) -> Option<f64> {
-    (peer != Implementation::Sluice).then_some(3.0)
+fn wanted(_: &NamedLoad, peer: &Lane) -> Option<f64> {
+    peer.program.filter(|program| *program != Implementation::Sluice).map(|_| 3.0)
 }

@@ -71,7 +71,7 @@ fn receive(socket: &UdpSocket, started: Instant, count: u32) -> Vec<u64> {
 }
 
 /// Of sorted values, by the nearest-rank method.
-fn percentile(sorted: &[u64], per_mille: usize) -> u64 {
+pub(crate) fn percentile(sorted: &[u64], per_mille: usize) -> u64 {
     let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0)
 }

@@ -14,6 +14,7 @@ mod craft;
 mod crowd;
 mod flood;
 mod latency;
+mod requests;
 mod sequence;
 mod streams;
 
@@ -80,6 +81,12 @@ fn run(arguments: &[&str]) -> Result<String> {
         }
         ["abort", address, port] => streams::abort(socket_address(address, port)?),
         ["accept-abort", port] => streams::accept_and_abort(port.parse()?),
+        ["http-load", address, port, rate, seconds] => {
+            requests::load(socket_address(address, port)?, rate.parse()?, seconds.parse()?)
+        }
+        ["connects", address, port, count] => {
+            requests::connects(socket_address(address, port)?, count.parse()?)
+        }
         ["bulk-receive", port] => bulk::receive(port.parse()?),
         ["bulk-send", address, port, payload_bytes, rate, seconds] => {
             let to = socket_address(address, port)?;
@@ -94,6 +101,7 @@ fn run(arguments: &[&str]) -> Result<String> {
              | crowd-peers FIRST COUNT | crowd ENDPOINT PUBLIC_KEY GATEWAY FIRST COUNT SECONDS\n  \
              | echo-tcp PORT | hold-many ADDRESS PORT COUNT SECONDS | churn ADDRESS PORT SECONDS\n  \
              | half-close ADDRESS PORT BYTES | abort ADDRESS PORT | accept-abort PORT\n  \
+             | http-load ADDRESS PORT RATE SECONDS | connects ADDRESS PORT COUNT\n  \
              | bulk-receive PORT \
              | bulk-send ADDRESS PORT PAYLOAD_BYTES BITS_PER_SECOND SECONDS"
         ),
