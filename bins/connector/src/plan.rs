@@ -16,13 +16,12 @@ pub(crate) fn plan(config: &ConnectorConfig) -> NodePlan {
         routes: if tun.snat { Vec::new() } else { senders(config) },
         clients: Vec::new(),
     });
-    let (stack, sockets) = (config.sockets().map(StackPlan::of), config.sockets().cloned());
     let routers = config.routers.iter().map(|router| PeerPlan::of(router, PeerKind::Router));
     NodePlan {
         node: config.node.clone(),
         tun,
-        stack,
-        sockets,
+        stack: StackPlan::of(&config.node, config.sockets()),
+        sockets: config.sockets().cloned(),
         peers: routers.collect(),
         refusal: Deny::Prohibited,
     }

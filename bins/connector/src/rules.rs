@@ -18,6 +18,7 @@ use sluice_runtime::host::admin::collect::{RuleText, RuleTexts};
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
+use sluice_runtime::host::status_page;
 
 use crate::config::mapping::{self, Mapping};
 use crate::config::{ConnectorConfig, Egress};
@@ -34,12 +35,20 @@ const CAPS: Caps =
 /// The rules of all mappings, for all routers.
 pub(crate) fn snapshot(config: &ConnectorConfig, peers: &PeerNumbers) -> RuleSnapshot {
     let rules = pairs(config).filter_map(|(router, mapping)| rule(config, router, mapping, peers));
-    RuleSnapshot { pools: pools(config), rules: rules.collect() }
+    let page = page_rules(config).into_iter().map(|(rule, _)| rule);
+    RuleSnapshot { pools: pools(config), rules: rules.chain(page).collect() }
 }
 
 /// What all rules are called, for status.
 pub(crate) fn texts(config: &ConnectorConfig) -> RuleTexts {
-    pairs(config).map(|(router, mapping)| (id(router, mapping), text(config, router, mapping))).collect()
+    let mappings =
+        pairs(config).map(|(router, mapping)| (id(router, mapping), text(config, router, mapping)));
+    mappings.chain(page_rules(config).into_iter().map(|(rule, text)| (rule.id, text))).collect()
+}
+
+/// Whoever has a tunnel here may ask for the status page.
+fn page_rules(config: &ConnectorConfig) -> Vec<(Rule, RuleText)> {
+    status_page::rules(&config.node, &[Ipv4Net::default().into(), Ipv6Net::default().into()])
 }
 
 fn text(config: &ConnectorConfig, router: &PeerSettings, mapping: &Mapping) -> RuleText {

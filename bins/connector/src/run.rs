@@ -1,5 +1,6 @@
 //! `run`: the connector at work. The main thread waits for signals; administrators are answered by threads of their own.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
 use sluice_runtime::host::program::Program;
+use sluice_runtime::host::status_page::Page;
 use sluice_runtime::service::Wakes;
 
 use crate::config::ConnectorConfig;
@@ -41,6 +43,7 @@ fn serve(file: &Path, config: ConnectorConfig, wakes: &Wakes) -> Result<(), Fail
         )
     })?;
     let connector = Arc::new(Connector::start(file, config, wakes)?);
+    connector.serve_status_page()?;
     let answering = Arc::clone(&connector);
     let _admin = admin
         .start(move |request, answer| answering.answer(request, answer))
@@ -74,6 +77,17 @@ impl Connector {
     fn config(&self) -> MutexGuard<'_, ConnectorConfig> {
         // It is replaced in one move, so it is whole whoever panicked.
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve_status_page(self: &Arc<Self>) -> Result<(), Failure> {
+        let connector = Arc::downgrade(self);
+        self.program
+            .serve_status_page(move |asker| connector.upgrade().map(|connector| connector.page(asker)))
+    }
+
+    fn page(&self, asker: IpAddr) -> Page {
+        let texts = rules::texts(&self.config());
+        collect::page(&self.program, "connector", &texts, asker)
     }
 
     fn reload(&self) {

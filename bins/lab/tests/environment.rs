@@ -69,6 +69,7 @@ fn configured(lab: &Lab) -> Result<(Host, String)> {
         client_ip_pool: vec!["10.77.0.0/24".into()],
         deny_signal: "prohibited".into(),
         workers: 1,
+        status_page: false,
         tun: Some(Tun { name: "sluice0".into(), ..Tun::default() }),
         sockets: None,
         rights: Rights::Administrator,

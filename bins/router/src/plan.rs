@@ -26,7 +26,7 @@ pub(crate) fn plan(config: &RouterConfig) -> NodePlan {
     NodePlan {
         node: config.node.clone(),
         tun,
-        stack: config.sockets.as_ref().map(StackPlan::of),
+        stack: StackPlan::of(&config.node, config.sockets.as_ref()),
         sockets: config.sockets.clone(),
         peers: clients.chain(connectors).collect(),
         refusal: config.deny_signal,

@@ -16,6 +16,7 @@ use sluice_runtime::host::config::value;
 use sluice_runtime::host::moment::Moment;
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
+use sluice_runtime::host::status_page;
 use wg_proto::Instant;
 
 use crate::check;
@@ -38,7 +39,8 @@ pub(crate) fn snapshot(
     moment: Moment,
 ) -> RuleSnapshot {
     let rules = sessions.iter().flat_map(|session| of_session(config, session, peers, moment));
-    RuleSnapshot { pools: pools(config), rules: rules.collect() }
+    let page = page_rules(config).into_iter().map(|(rule, _)| rule);
+    RuleSnapshot { pools: pools(config), rules: rules.chain(page).collect() }
 }
 
 /// The rules of one session: none if it is past its end, else one for each way its target takes.
@@ -74,7 +76,13 @@ pub(crate) fn ids(session: &Session) -> [SessionId; 3] {
 /// What all rules are called, for status.
 pub(crate) fn texts(config: &RouterConfig, sessions: &[Session]) -> RuleTexts {
     let pairs = sessions.iter().flat_map(|session| WAYS.map(|way| (session, way)));
-    pairs.filter_map(|(session, way)| Some((id(session, way), text(config, session, way)?))).collect()
+    let sessions = pairs.filter_map(|(session, way)| Some((id(session, way), text(config, session, way)?)));
+    sessions.chain(page_rules(config).into_iter().map(|(rule, text)| (rule.id, text))).collect()
+}
+
+/// Clients may ask for the status page.
+fn page_rules(config: &RouterConfig) -> Vec<(Rule, RuleText)> {
+    status_page::rules(&config.node, &config.client_ip_pool)
 }
 
 fn text(config: &RouterConfig, session: &Session, way: Way) -> Option<RuleText> {

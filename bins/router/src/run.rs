@@ -1,5 +1,6 @@
 //! `run`: the router at work. The main thread waits for signals; administrators are answered by threads of their own.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use sluice_runtime::host::main_loop;
 use sluice_runtime::host::moment::Moment;
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::program::Program;
+use sluice_runtime::host::status_page::Page;
 use sluice_runtime::service::Wakes;
 
 use crate::access::Access;
@@ -48,6 +50,7 @@ fn serve(file: &Path, config: RouterConfig, wakes: &Wakes) -> Result<(), Failure
         )
     })?;
     let router = Arc::new(Router::start(file, config, wakes)?);
+    router.serve_status_page()?;
     let answering = Arc::clone(&router);
     let _admin = admin
         .start(move |request, answer| answering.answer(request, answer))
@@ -81,6 +84,16 @@ impl Router {
     fn access(&self) -> MutexGuard<'_, Access> {
         // It is replaced in one move, so it is whole whoever panicked.
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve_status_page(self: &Arc<Self>) -> Result<(), Failure> {
+        let router = Arc::downgrade(self);
+        self.program.serve_status_page(move |asker| router.upgrade().map(|router| router.page(asker)))
+    }
+
+    fn page(&self, asker: IpAddr) -> Page {
+        let texts = self.access().texts();
+        collect::page(&self.program, "router", &texts, asker)
     }
 
     /// Forgets sessions past their end.

@@ -82,6 +82,7 @@ fn router() -> Result<Line> {
     let host = lab.host("router")?;
     let config = RouterConfig {
         workers: 0,
+        status_page: false,
         name: "router".to_owned(),
         listen_port: 51820,
         addresses: vec!["10.99.0.1".to_owned()],

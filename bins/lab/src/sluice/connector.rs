@@ -18,6 +18,8 @@ pub struct ConnectorConfig {
     pub addresses: Vec<String>,
     /// Threads; 0 is one per core.
     pub workers: u16,
+    /// It has a page at its own addresses.
+    pub status_page: bool,
     /// The routers that may speak to it.
     pub routers: Vec<RouterPeer>,
     /// Its way to the devices.
@@ -37,6 +39,7 @@ impl ConnectorConfig {
         toml.strings("addresses", &self.addresses);
         toml.string("admin_socket", &admin_socket(host).display().to_string());
         toml.bare("workers", self.workers);
+        toml.bare("status_page", self.status_page);
         self.routers.iter().for_each(|router| toml.router(router));
         toml.egress(&self.egress);
         self.mappings.iter().for_each(|mapping| toml.mapping(mapping));

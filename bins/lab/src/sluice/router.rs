@@ -22,6 +22,8 @@ pub struct RouterConfig {
     pub deny_signal: String,
     /// Threads; 0 is one per core.
     pub workers: u16,
+    /// It has a page at its own addresses.
+    pub status_page: bool,
     /// With a TUN interface.
     pub tun: Option<Tun>,
     /// With connections of its own.
@@ -51,6 +53,7 @@ impl RouterConfig {
         toml.strings("client_ip_pool", &self.client_ip_pool);
         toml.string("deny_signal", &self.deny_signal);
         toml.bare("workers", self.workers);
+        toml.bare("status_page", self.status_page);
         self.tun.iter().for_each(|tun| toml.tun(tun));
         self.sockets.iter().for_each(|sockets| toml.sockets(sockets));
         self.clients.iter().for_each(|client| toml.client(client));

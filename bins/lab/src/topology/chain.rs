@@ -20,7 +20,10 @@ use crate::keys::KeyPair;
 use crate::lab::Lab;
 use crate::link::{Mtu, Port};
 use crate::peer::{Implementation, InterfaceConfig, WireguardInterface};
-use crate::sluice::{Client, Dial, Rights, Router, RouterConfig, RouterPeer, Session, Sockets, Target, Tun};
+use crate::sluice::{
+    Client, Destination, Dial, Protocol, Rights, Router, RouterConfig, RouterPeer, Session, Sockets, Target,
+    Tun,
+};
 use crate::stale::UAPI_DIRECTORY;
 use crate::topology::service::SERVICES;
 use crate::topology::site::{Ground, Site, SiteConfig};
@@ -56,6 +59,8 @@ pub struct ChainConfig {
     pub deny_signal: &'static str,
     /// Threads of the router and of each connector; 0 is one per core.
     pub workers: u16,
+    /// Router and connectors have a page of their own, the connectors' being reached as [`Chain::connector_page`].
+    pub status_page: bool,
     /// Router and connectors have no privileges, and the connectors reach devices by connections of their own.
     pub sockets: Option<Sockets>,
 }
@@ -72,6 +77,7 @@ impl Default for ChainConfig {
             client: Implementation::WireguardGo,
             deny_signal: "prohibited",
             workers: 0,
+            status_page: false,
             sockets: None,
         }
     }
@@ -102,8 +108,9 @@ impl Chain {
     /// Builds and starts everything; returns when the first page could be fetched over both families.
     pub fn start(lab: &Lab, config: &ChainConfig) -> Result<Chain> {
         let (dial, snat) = (config.dial, config.connector_snat);
-        let (far, workers, sockets) = (config.far, config.workers, config.sockets.clone());
-        let site_config = SiteConfig { dial, snat, far, workers, sockets };
+        let (far, workers, status_page) = (config.far, config.workers, config.status_page);
+        let site_config =
+            SiteConfig { dial, snat, far, workers, status_page, sockets: config.sockets.clone() };
         let grounds: Vec<Ground> = (0..config.sites)
             .map(|number| Ground::prepare(lab, number, &site_config))
             .collect::<Result<_>>()?;
@@ -151,6 +158,11 @@ impl Chain {
         let (program, keys, peer) = (self.client_program, &self.client_keys, &self.router_key);
         self.tunnel = client_tunnel(&lab, &self.client, program, keys, peer, "203.0.113.1")?;
         Ok(())
+    }
+
+    /// Where the client finds the status page of a site's connector.
+    pub fn connector_page(site: usize) -> String {
+        format!("10.{}.0.99", 20 + site)
     }
 
     /// The router's public key.
@@ -286,6 +298,7 @@ fn router_config(config: &ChainConfig, client_keys: &KeyPair, grounds: &[Ground]
         client_ip_pool: owned(["10.77.0.0/24", "fd77::/64"]),
         deny_signal: config.deny_signal.into(),
         workers: config.workers,
+        status_page: config.status_page,
         tun: through_gateway.then(|| Tun {
             name: "sluice0".into(),
             accept_clients: true,
@@ -303,10 +316,17 @@ fn router_config(config: &ChainConfig, client_keys: &KeyPair, grounds: &[Ground]
 
 fn target(config: &ChainConfig, number: usize) -> Target {
     let overlay = Ground::overlay(number);
+    let services = SERVICES.iter().flat_map(|service| service.destinations(number, &overlay));
+    let page = config.status_page.then(|| Destination {
+        ip: Chain::connector_page(number),
+        protocol: Some(Protocol::Tcp),
+        port: Some("80".into()),
+        nat: Some((overlay[0].clone(), Some(80))),
+    });
     Target {
         name: format!("site{number}"),
         src_nat: config.src_nat,
-        destinations: SERVICES.iter().flat_map(|service| service.destinations(number, &overlay)).collect(),
+        destinations: services.chain(page).collect(),
     }
 }
 

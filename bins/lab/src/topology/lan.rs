@@ -211,6 +211,7 @@ fn router_config(config: &LanConfig, client_keys: &KeyPair) -> RouterConfig {
         client_ip_pool: owned(&["10.77.0.0/24", "fd77::/64"]),
         deny_signal: "prohibited".into(),
         workers: 0,
+        status_page: false,
         tun: (!config.by_sockets).then(|| Tun {
             name: "sluice0".into(),
             egress_addresses: owned(&Lan::EGRESS),

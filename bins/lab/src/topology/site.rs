@@ -27,6 +27,8 @@ pub struct SiteConfig {
     pub far: bool,
     /// The connector's threads; 0 is one per core.
     pub workers: u16,
+    /// The connector has a page at its own addresses.
+    pub status_page: bool,
     /// The connector has no privileges, and reaches devices by connections of its own.
     pub sockets: Option<Sockets>,
 }
@@ -125,6 +127,7 @@ impl Ground {
                 listen_port: 51821,
                 addresses: Ground::overlay(self.number).to_vec(),
                 workers: self.config.workers,
+                status_page: self.config.status_page,
                 routers: vec![router],
                 egress: match self.config.sockets {
                     Some(sockets) => Egress::Sockets(sockets),

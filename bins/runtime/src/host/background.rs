@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::admin::report::SocketsReport;
+use super::config::node::NodeSettings;
 use super::config::sockets::SocketsSettings;
 use super::failure::{Exit, Failure};
 use super::sockets::{self, SocketsCounters};
@@ -16,6 +17,8 @@ use crate::stack::{Stack, StackConfig};
 // Our own choices.
 /// Threads for tasks; packets have their own.
 const THREADS_MAX: usize = 4;
+/// What services at our own addresses need.
+const FOR_SERVICES: StackPlan = StackPlan { buffer_bytes_max: 16 * 1024 * 1024, flows_max: 1024 };
 /// How long tasks may take to notice that they end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -29,9 +32,13 @@ pub struct StackPlan {
 }
 
 impl StackPlan {
-    /// The stack that a way out by sockets needs.
-    pub fn of(sockets: &SocketsSettings) -> Self {
-        Self { buffer_bytes_max: sockets.buffer_bytes_max, flows_max: sockets.connections_max }
+    /// The stack that a way out by sockets needs, or services at our own addresses, or both; `None` for neither.
+    pub fn of(node: &NodeSettings, sockets: Option<&SocketsSettings>) -> Option<Self> {
+        let for_sockets = |sockets: &SocketsSettings| Self {
+            buffer_bytes_max: sockets.buffer_bytes_max,
+            flows_max: sockets.connections_max,
+        };
+        sockets.map(for_sockets).or(node.status_page.then_some(FOR_SERVICES))
     }
 }
 

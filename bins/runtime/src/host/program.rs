@@ -1,7 +1,7 @@
 //! A configured node at work: what a router and a connector have in common. Started from a [`NodePlan`] and rules,
 //! reloaded as a whole or not at all.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -19,7 +19,7 @@ use super::egress::{self, Egress};
 use super::failure::{Exit, Failure};
 use super::moment::Moment;
 use super::peers::{self, PeerNumbers, PeerPlan};
-use super::status_page::{self, PageMaker};
+use super::status_page::{self, Page, PageMaker};
 use crate::service::Waker;
 use crate::{Runtime, RuntimeConfig, StartError, entropy, worker_count};
 
@@ -149,20 +149,25 @@ impl Program {
         drop(self.egress.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Serves the page that `pages` makes at all own addresses, as long as the program runs. Rules say who may ask.
+    /// Serves the page that `make` makes for whoever asks at any of our addresses, as long as the program runs; where the
+    /// configuration wants none nothing happens. Rules say who may ask.
     ///
     /// # Errors
-    /// If the plan has no stack, or somebody listens there.
-    pub fn serve_status_page(&self, pages: &PageMaker) -> Result<(), Failure> {
-        let addresses = self.plan().node.addresses.clone();
+    /// If somebody listens there.
+    pub fn serve_status_page(
+        &self,
+        make: impl Fn(IpAddr) -> Option<Page> + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let node = self.plan().node.clone();
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused =
-            |why: String| Failure::new(Exit::Failed, "cannot serve the status page").because_text(why);
-        let background = background.as_ref().ok_or_else(|| refused("there is no stack".to_owned()))?;
-        for address in addresses {
+        let (Some(background), true) = (background.as_ref(), node.status_page) else { return Ok(()) };
+        let make: PageMaker = Arc::new(make);
+        for address in node.addresses {
             let listener = background.stack().listen(SocketAddr::new(address, status_page::PORT));
-            let listener = listener.map_err(|error| refused(error.to_string()))?;
-            background.spawn(status_page::serve(listener, Arc::clone(pages)));
+            let listener = listener.map_err(|error| {
+                Failure::new(Exit::Failed, "cannot serve the status page").because_text(error.to_string())
+            })?;
+            background.spawn(status_page::serve(listener, Arc::clone(&make)));
         }
         Ok(())
     }
@@ -299,6 +304,7 @@ fn fixed_difference(old: &NodePlan, new: &NodePlan) -> Option<&'static str> {
         (old.node.admin_socket != new.node.admin_socket, "[node] admin_socket"),
         (old.refusal != new.refusal, "[node] deny_signal"),
         (old.tun != new.tun, "[tun]"),
+        (old.node.status_page != new.node.status_page, "[node] status_page"),
         (old.stack != new.stack || old.sockets != new.sockets, "[sockets]"),
     ];
     differs.iter().find(|(differs, _)| *differs).map(|(_, what)| *what)

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::page::Page;
 use super::admin::collect::RuleText;
+use super::config::node::NodeSettings;
 use super::rule_id;
 use crate::stack::{TcpListener, TcpStream};
 
@@ -42,8 +43,8 @@ const CAPS: Caps = Caps { flows_max: 1024, half_open_max: 256, ports_max: 0, new
 /// To make a page, all sessions are looked at under the node's lock: some ten nanoseconds each. One page in so much time.
 const PAGE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Makes the page for whoever asks.
-pub type PageMaker = Arc<dyn Fn(IpAddr) -> Page + Send + Sync>;
+/// Makes the page for whoever asks; `None` while the program ends.
+pub type PageMaker = Arc<dyn Fn(IpAddr) -> Option<Page> + Send + Sync>;
 
 /// Makes pages one at a time.
 #[derive(Clone)]
@@ -53,16 +54,22 @@ struct Pages {
 }
 
 impl Pages {
-    async fn page(&self, asker: IpAddr) -> Page {
+    async fn page(&self, asker: IpAddr) -> Result<Page, StatusCode> {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;
         *next = Instant::now() + PAGE_INTERVAL;
-        (self.make)(asker)
+        (self.make)(asker).ok_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 }
 
+/// Rules that let senders from all `sources` ask, if the node has a page, and what they are called.
+pub fn rules(node: &NodeSettings, sources: &[IpNet]) -> Vec<(Rule, RuleText)> {
+    let sources = if node.status_page { sources } else { &[] };
+    sources.iter().filter_map(|source| rule(*source, &node.addresses)).collect()
+}
+
 /// A rule that lets senders from `source` ask at the addresses of its version among `own`; `None` if there is none.
-pub fn rule(source: IpNet, own: &[IpAddr]) -> Option<(Rule, RuleText)> {
+fn rule(source: IpNet, own: &[IpAddr]) -> Option<(Rule, RuleText)> {
     let is_v4 = source.addr().is_ipv4();
     let port = PortRange::single(PORT);
     let selectors = own
@@ -105,18 +112,22 @@ pub(super) async fn serve(listener: TcpListener, make: PageMaker) {
     }
 }
 
-async fn html(State(pages): State<Pages>, ConnectInfo(asker): ConnectInfo<Asker>) -> Response {
-    match pages.page(asker.0.ip()).await.html() {
-        Ok(html) => Html(html).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "the status page cannot be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+async fn html(
+    State(pages): State<Pages>,
+    ConnectInfo(asker): ConnectInfo<Asker>,
+) -> Result<Html<String>, StatusCode> {
+    let html = pages.page(asker.0.ip()).await?.html();
+    html.map(Html).map_err(|error| {
+        tracing::error!(%error, "the status page cannot be written");
+        StatusCode::INTERNAL_SERVER_ERROR
+    })
 }
 
-async fn json(State(pages): State<Pages>, ConnectInfo(asker): ConnectInfo<Asker>) -> Json<Page> {
-    Json(pages.page(asker.0.ip()).await)
+async fn json(
+    State(pages): State<Pages>,
+    ConnectInfo(asker): ConnectInfo<Asker>,
+) -> Result<Json<Page>, StatusCode> {
+    pages.page(asker.0.ip()).await.map(Json)
 }
 
 /// A name that somebody else's server gave our address would let that server's scripts read the page: only our address
