@@ -202,6 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_overrides_its_keys_and_turns_it_on() {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = [
+            variable("SLUICE_SOCKETS_CONNECT_TIMEOUT", "3"),
+            variable("SLUICE_SOCKETS_SOURCE_ADDRESSES", "10.0.0.1"),
+        ];
+        let settings = read_with("", environment.into_iter()).unwrap().unwrap();
+        assert_eq!(settings.connect_timeout, Duration::from_secs(3));
+        assert_eq!(settings.sources.towards("192.0.2.1".parse().unwrap()), "10.0.0.1".parse().ok());
+        let said = read_with("", [variable("SLUICE_SOCKETS_CONNECT", "3")].into_iter()).unwrap_err();
+        assert!(said[0].contains("SLUICE_SOCKETS_CONNECT overrides no key"), "{said:?}");
+    }
+
+    #[test]
     fn each_version_has_its_source() {
         let settings = read_text("[sockets]\nsource_addresses = ['fd00::1', '10.0.0.1']\n").unwrap().unwrap();
         assert_eq!(settings.sources.towards("192.0.2.1".parse().unwrap()), "10.0.0.1".parse().ok());
@@ -232,8 +246,15 @@ mod tests {
     }
 
     fn read_text(text: &str) -> Result<Option<SocketsSettings>, Vec<String>> {
+        read_with(text, std::iter::empty())
+    }
+
+    fn read_with(
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Option<SocketsSettings>, Vec<String>> {
         let path = Path::new("node.toml");
-        let mut document = Document::parse(path, text, std::iter::empty()).unwrap();
+        let mut document = Document::parse(path, text, environment).unwrap();
         let mut problems = Problems::of(path);
         let settings = read(&mut document, &mut problems);
         document.finish(&mut problems);

@@ -128,7 +128,7 @@ impl Conversation<'_> {
 
     fn pass_on(&self, told: &Told<'_>) {
         if let Some(notice) = told.notice {
-            self.report(notice, told.offender, told.quoted);
+            self.report(notice, told.offender, &self.socket.about(notice, told.quoted));
         }
     }
 

@@ -2,11 +2,13 @@
 //! system tells it what the network says of its datagrams, and leaves with the client's hop limit. Read first: udp(7),
 //! icmp(7), `error_queue`. Called by `datagrams` and `ping`.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
+use router_core::packet::build::Notice;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_tos, set_ip_ttl,
     set_ipv6_mtu_discover, set_ipv6_tclass, set_ipv6_unicast_hops,
@@ -17,6 +19,11 @@ use tokio::net::UdpSocket;
 
 use super::error_queue::{self, Told};
 use crate::host::config::sockets::Sources;
+
+// Of the specifications.
+const IPV4_HEADER_BYTES: usize = 20;
+const IPV6_HEADER_BYTES: usize = 40;
+const UDP_HEADER_BYTES: usize = 8;
 
 /// The largest datagram there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -44,6 +51,10 @@ pub(super) struct Manner {
 pub(super) struct DeviceSocket {
     socket: UdpSocket,
     v4: bool,
+    /// What the system puts before a payload.
+    header_bytes: usize,
+    /// The longest payload that was not to be fragmented.
+    longest_whole: usize,
     /// Of the last datagram: options are set only where they change.
     manner: Option<Manner>,
 }
@@ -54,8 +65,8 @@ impl DeviceSocket {
     /// # Errors
     /// What the system denies.
     pub(super) fn udp(device: SocketAddr, sources: &Sources) -> io::Result<Self> {
-        let protocol = Some(Protocol::UDP);
-        Self::connected(Socket::new(Domain::for_address(device), Type::DGRAM, protocol)?, device, sources)
+        let socket = Socket::new(Domain::for_address(device), Type::DGRAM, Some(Protocol::UDP))?;
+        Self::connected(socket, device, UDP_HEADER_BYTES, sources)
     }
 
     /// For pings to a device.
@@ -66,10 +77,15 @@ impl DeviceSocket {
         let device = SocketAddr::new(device, 0);
         let protocol = if device.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
         let socket = Socket::new(Domain::for_address(device), Type::DGRAM, Some(protocol))?;
-        Self::connected(socket, device, sources)
+        Self::connected(socket, device, 0, sources)
     }
 
-    fn connected(socket: Socket, device: SocketAddr, sources: &Sources) -> io::Result<Self> {
+    fn connected(
+        socket: Socket,
+        device: SocketAddr,
+        transport_header_bytes: usize,
+        sources: &Sources,
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         error_queue::enable(socket.as_fd(), device.is_ipv4())?;
         if let Some(source) = sources.towards(device.ip()) {
@@ -77,7 +93,14 @@ impl DeviceSocket {
         }
         socket.connect(&device.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
-        Ok(Self { socket, v4: device.is_ipv4(), manner: None })
+        let ip_header_bytes = if device.is_ipv4() { IPV4_HEADER_BYTES } else { IPV6_HEADER_BYTES };
+        Ok(Self {
+            socket,
+            v4: device.is_ipv4(),
+            header_bytes: ip_header_bytes + transport_header_bytes,
+            longest_whole: 0,
+            manner: None,
+        })
     }
 
     /// Returns when there is a datagram or an error to take.
@@ -122,7 +145,23 @@ impl DeviceSocket {
     /// What the system says of this datagram, or the network of an earlier one.
     pub(super) async fn send(&mut self, payload: &[u8], manner: Manner) -> io::Result<()> {
         self.set_manner(manner)?;
+        if manner.dont_fragment {
+            self.longest_whole = self.longest_whole.max(payload.len());
+        }
         self.socket.send(payload).await.map(drop)
+    }
+
+    /// What an error is about, as far as it is known: `quoted`, and where it was too long, as long as it was. An error that
+    /// gives a shorter packet's length as too long is not believed (RFC 5927).
+    pub(super) fn about<'a>(&self, notice: Notice, quoted: &'a [u8]) -> Cow<'a, [u8]> {
+        let Notice::TooBig { mtu_bytes } = notice else { return quoted.into() };
+        let was_too_long = self.longest_whole + self.header_bytes > usize::from(mtu_bytes);
+        if !was_too_long || quoted.len() >= self.longest_whole {
+            return quoted.into();
+        }
+        let mut whole = quoted.to_vec();
+        whole.resize(self.longest_whole, 0);
+        whole.into()
     }
 
     fn set_manner(&mut self, manner: Manner) -> io::Result<()> {
@@ -161,7 +200,7 @@ impl DeviceSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use router_core::packet::build::{Notice, Unreachable};
+    use router_core::packet::build::Unreachable;
 
     const PLAIN: Manner = Manner { hop_limit: 64, traffic_class: 0, dont_fragment: false };
 
@@ -198,6 +237,19 @@ mod tests {
             // Nothing is left of it that a further datagram would suffer from.
             socket.send(b"question", PLAIN).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_too_long_is_told_as_long_as_it_was() {
+        let device = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut socket = DeviceSocket::udp(device.local_addr().unwrap(), &Sources::default()).unwrap();
+        for (dont_fragment, mtu_bytes, told) in [(false, 1280, 4), (true, 1280, 1400), (true, 1428, 4)] {
+            socket.send(&[7; 1400], Manner { dont_fragment, ..PLAIN }).await.unwrap();
+            let about = socket.about(Notice::TooBig { mtu_bytes }, &[7; 4]);
+            assert_eq!((about.len(), &about[..4]), (told, &[7; 4][..]), "{mtu_bytes}");
+        }
+        let other = socket.about(Notice::Unreachable(Unreachable::Port), &[7; 4]);
+        assert_eq!(*other, [7; 4]);
     }
 
     #[tokio::test]
