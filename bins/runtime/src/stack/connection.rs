@@ -16,6 +16,7 @@ use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use wg_proto::Instant;
 
+use super::obstacle::Obstacle;
 use super::segment::{Header, distance, limit_offer};
 use super::wire::{Outgoing, Outlet, Wire};
 
@@ -102,7 +103,7 @@ pub(super) enum Ending {
     /// The other end did not answer any more.
     TimedOut,
     /// The network said that there is no way, while the connection was being opened.
-    Unreachable,
+    Unreachable(Obstacle),
     /// This end broke it off.
     Aborted,
 }
@@ -306,9 +307,9 @@ impl Connection {
 
     /// There is no way to the other end. Believed only while the connection is being opened (RFC 5461, RFC 5927): it is
     /// over then, else nothing happens.
-    pub(super) fn unreachable(&mut self) {
+    pub(super) fn unreachable(&mut self, why: Obstacle) {
         if self.state() == State::SynSent {
-            self.end(Ending::Unreachable);
+            self.end(Ending::Unreachable(why));
         }
     }
 

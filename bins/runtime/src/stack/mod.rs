@@ -22,6 +22,7 @@ mod door;
 mod echo;
 mod flow;
 mod listener;
+mod obstacle;
 mod packet;
 mod pending;
 mod pieces;
@@ -219,7 +220,8 @@ impl Stack {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if it is none of ours or no port is free,
     /// [`OutOfMemory`](io::ErrorKind::OutOfMemory) without room for buffers,
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if the other end says no,
-    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) if the network does,
+    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable), [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable) or
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the network does,
     /// [`TimedOut`](io::ErrorKind::TimedOut) if nobody says anything for two minutes.
     pub async fn connect(&self, from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
         if !self.0.addresses.contains(&from) || from.is_ipv4() != to.is_ipv4() || to.port() == 0 {

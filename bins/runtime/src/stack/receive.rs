@@ -10,11 +10,11 @@ use router_core::packet::build::{self, BUILT_BYTES_MAX, Notice, Unreachable};
 use router_core::packet::{Echo, IcmpError, PacketMut, Transport};
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::connection::Connection;
 use super::datagrams::{self, Parcel};
 use super::door::From;
 use super::echo::EchoFlow;
 use super::flow::TcpFlow;
+use super::obstacle::Obstacle;
 use super::packet::is_intact;
 use super::pending::{Arrival, PendingTcp};
 use super::segment::Header;
@@ -238,8 +238,9 @@ impl Incoming<'_, '_> {
                 let mtu_bytes = u16::try_from(mtu_bytes).unwrap_or(u16::MAX);
                 flow.with(|connection| connection.lower_mtu(mtu_bytes));
             }
-            (IcmpError::Unreachable { .. }, Some(Flow::Tcp(flow))) => {
-                flow.with(Connection::unreachable);
+            (IcmpError::Unreachable { code }, Some(Flow::Tcp(flow))) => {
+                let why = Obstacle::of_code(code, flow.key.local.is_ipv4());
+                flow.with(|connection| connection.unreachable(why));
             }
             _ => self.stack.stats.lose(Lost::IcmpError),
         }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{Connection, Ending, Over};
 use super::flow::TcpFlow;
+use super::obstacle::Obstacle;
 
 /// A TCP connection that ends at this stack. What is written is sent at once. Shut down it sends FIN behind what was
 /// written, and may still be read. Dropped before that, or with unread bytes, it is reset.
@@ -180,7 +181,10 @@ fn error(ending: Ending) -> io::Error {
         Ending::Finished => io::ErrorKind::BrokenPipe,
         Ending::Reset => io::ErrorKind::ConnectionReset,
         Ending::TimedOut => io::ErrorKind::TimedOut,
-        Ending::Unreachable => io::ErrorKind::HostUnreachable,
+        Ending::Unreachable(Obstacle::Network) => io::ErrorKind::NetworkUnreachable,
+        Ending::Unreachable(Obstacle::Host) => io::ErrorKind::HostUnreachable,
+        Ending::Unreachable(Obstacle::Port) => io::ErrorKind::ConnectionRefused,
+        Ending::Unreachable(Obstacle::Prohibited) => io::ErrorKind::PermissionDenied,
         Ending::Aborted => io::ErrorKind::ConnectionAborted,
     };
     kind.into()

@@ -9,6 +9,7 @@ use wg_proto::Instant;
 
 use crate::offload::{SuperPacket, complete_checksum};
 use crate::stack::connection::{Connection, Ending, Over, Size};
+use crate::stack::obstacle::Obstacle;
 use crate::stack::packet::is_intact;
 use crate::stack::segment::Header;
 use crate::stack::wire::Outgoing;
@@ -461,10 +462,10 @@ fn nobody_there_is_found_out_and_no_way_at_once() {
     assert_eq!(sim.ends[0].over, Some(Over::Broken(Ending::TimedOut)));
     let mut sim = Sim::new(Link { is_cut: true, ..CLEAN }, true, 64 * 1024, 5);
     sim.use_ends();
-    sim.connection(0).unreachable();
-    assert_eq!(sim.connection(0).ending(), Some(Ending::Unreachable));
+    sim.connection(0).unreachable(Obstacle::Host);
+    assert_eq!(sim.connection(0).ending(), Some(Ending::Unreachable(Obstacle::Host)));
     let mut sim = Sim::new(CLEAN, true, 64 * 1024, 5).established();
-    sim.connection(0).unreachable();
+    sim.connection(0).unreachable(Obstacle::Host);
     assert_eq!(sim.connection(0).ending(), None, "it stands already");
 }
 
@@ -472,7 +473,7 @@ fn nobody_there_is_found_out_and_no_way_at_once() {
 fn a_client_that_resets_before_the_connection_stands_leaves_nothing() {
     let mut sim = Sim::new(CLEAN, true, 64 * 1024, 5);
     sim.run_until(Duration::from_millis(15), |_| false);
-    sim.connection(0).unreachable();
+    sim.connection(0).unreachable(Obstacle::Host);
     let mut syn = None;
     sim.work(1, |connection, _, _| syn = connection.ending());
     assert_eq!(syn, None);

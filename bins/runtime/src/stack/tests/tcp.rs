@@ -173,6 +173,8 @@ async fn a_foreign_connection_is_refused_in_the_way_that_was_chosen() {
     for (refusal, kind) in [
         (None, io::ErrorKind::ConnectionRefused),
         (Some(Notice::Unreachable(Unreachable::Host)), io::ErrorKind::HostUnreachable),
+        (Some(Notice::Unreachable(Unreachable::NoRoute)), io::ErrorKind::NetworkUnreachable),
+        (Some(Notice::Unreachable(Unreachable::AdminProhibited)), io::ErrorKind::PermissionDenied),
     ] {
         let answering = async {
             let Some(Arrival::Tcp(pending)) = arrivals.next().await else { panic!("no connection") };
