@@ -59,8 +59,19 @@ fn the_proxy_reaches_everything_and_gives_each_reason_its_code() {
             let page = curl(url)?.ok()?;
             ensure!(page.stdout == Nginx::greeting("office"), "{page}");
         }
-        // RFC 1928: 5 refused, 4 host unreachable, 3 network unreachable.
-        for (url, code) in [("10.9.0.2:81", "(5)"), ("no.lab.test", "(4)"), ("198.51.100.1", "(3)")] {
+        office
+            .office
+            .sh("nft 'add table inet t; add chain inet t i { type filter hook input priority 0; }'")?
+            .ok()?;
+        office.office.sh("nft 'add rule inet t i tcp dport 82 reject with icmpx admin-prohibited'")?.ok()?;
+        // RFC 1928: 5 refused, 4 host unreachable, 3 network unreachable, 2 not allowed by ruleset.
+        for (url, code) in [
+            ("10.9.0.2:81", "(5)"),
+            ("no.lab.test", "(4)"),
+            ("198.51.100.1", "(3)"),
+            ("10.9.0.2:82", "(2)"),
+            ("[fd09::2]:82", "(2)"),
+        ] {
             let refused = curl(url)?;
             ensure!(refused.code == Some(97) && refused.stderr.contains(code), "{url}: {refused}");
         }
