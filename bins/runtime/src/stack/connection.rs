@@ -2,9 +2,12 @@
 //! own, since smoltcp asks every socket about every packet. Pure: time, packets and randomness come from the caller.
 //! Read first: RFC 9293, smoltcp's `socket::tcp`. Called by flow, which finds it; calls wire.
 //!
-//! What smoltcp does not do is done here: an initial window of ten segments, slow start that counts bytes and not
-//! acknowledgements, a time-out only while something is owed, several keep-alives before giving up, data that stays
-//! readable however long the end is past, and why a connection ended.
+//! What smoltcp does not do is done here: an initial window of ten segments, a time-out only while something is owed, several
+//! keep-alives before giving up, data that stays readable however long the end is past, and why a connection ended.
+//!
+//! Its window grows by a segment with each acknowledgement, however much that covers. To count bytes (RFC 3465) was tried and
+//! given up: without selective acknowledgements many losses at once cost a second each, and a client that was slower than
+//! its path got two megabits a second.
 
 use std::net::SocketAddr;
 use std::task::Waker;
@@ -206,9 +209,6 @@ impl Connection {
             self.learn_offer(packet);
         } else if self.is_fresh {
             self.limit_window(packet, &header);
-        }
-        if !self.is_fresh && header.is_bare_acknowledgment() {
-            self.acknowledge_in_steps(now, packet, &header, out);
         }
         self.hear_behind_closed_window(now, packet, &header, out);
         self.set_ack_delay(&header);
@@ -425,24 +425,6 @@ impl Connection {
     fn initial_window(&self) -> usize {
         let segment_bytes = usize::from(self.outlet.segment_bytes);
         (INITIAL_WINDOW_SEGMENTS * segment_bytes).min(INITIAL_WINDOW_BYTES.max(2 * segment_bytes))
-    }
-
-    /// smoltcp's window grows by a segment with every acknowledgement, and an end that merges what it receives sends few. So
-    /// it is told of one segment after the other (RFC 3465), as long as the window may be what limits.
-    fn acknowledge_in_steps(&mut self, now: Instant, packet: &[u8], header: &Header, out: &mut Outgoing) {
-        let step = u32::from(self.outlet.segment_bytes);
-        let news = distance(header.acknowledgment, self.acknowledged);
-        let under_way = self.outlet.sent.wrapping_sub(self.acknowledged);
-        let is_right = news > 0 && distance(self.outlet.sent, header.acknowledgment) >= 0;
-        let capacity = self.tcp().send_capacity();
-        if !is_right || news as u32 <= step || under_way as usize + step as usize >= capacity {
-            return;
-        }
-        for number in 1..=(news as u32 - 1) / step {
-            let acknowledgment = self.acknowledged.wrapping_add(number * step);
-            let Some(bare) = header.bare(packet, header.sequence, acknowledgment) else { return };
-            self.take(now, bare.bytes(), out);
-        }
     }
 
     /// smoltcp takes no segment while our window is closed, unless it is empty and begins right at the window. Where both ends

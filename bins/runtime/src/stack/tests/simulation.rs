@@ -296,7 +296,9 @@ fn a_long_clean_way_is_filled_within_a_few_round_trips() {
         assert!(sim.run_until(HOUR, Sim::is_said));
         sim.assert_heard_all();
         let round_trips = sim.now.saturating_duration_since(START).as_millis() / 20;
-        assert!(round_trips <= 14, "{round_trips} round trips, merging {is_merging}");
+        // The window grows with every acknowledgement, and who merges what it gets sends few.
+        let at_most = if is_merging { 50 } else { 14 };
+        assert!(round_trips <= at_most, "{round_trips} round trips, merging {is_merging}");
     }
 }
 
