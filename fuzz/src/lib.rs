@@ -19,6 +19,7 @@ mod nat_operations;
 mod offload_packets;
 mod pair;
 mod router_packets;
+mod stack_packets;
 mod tally;
 mod transport_operations;
 mod uapi_conversation;
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     nat_operations::TARGET,
     offload_packets::TARGET,
     router_packets::TARGET,
+    stack_packets::TARGET,
     transport_operations::TARGET,
     uapi_conversation::TARGET,
     wireguard_datagram::TARGET,

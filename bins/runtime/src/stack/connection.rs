@@ -132,6 +132,10 @@ impl Wakes {
 }
 
 impl Connection {
+    /// What smoltcp allocates beside the buffers.
+    #[cfg(test)]
+    pub(super) const SOCKET_BYTES: usize = size_of::<smoltcp::iface::SocketStorage<'static>>();
+
     /// A connection that answers the SYN it is given next. `seed` must be unpredictable: sequence numbers come from it.
     pub(super) fn passive(now: Instant, local: SocketAddr, size: Size, seed: u64) -> Connection {
         let mut connection = Connection::new(now, local, size, seed);

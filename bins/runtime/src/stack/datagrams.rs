@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 /// Packets that one flow's task has not taken; one more is lost.
 pub(super) const WAITING_MAX: usize = 64;
 /// Bytes of all flows' packets that no task has taken, 32 MiB; a packet beyond is lost.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(super) const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What a packet takes beside its payload.
 const PARCEL_BYTES: usize = 128;
 

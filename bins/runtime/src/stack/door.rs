@@ -13,8 +13,11 @@ use crate::tun::VirtioHeader;
 /// At most so many bytes wait, and one packet more. TCP is held back then and polled again; other packets are lost.
 const BYTES_MAX: usize = 1024 * 1024;
 
+/// What a door takes at most: what waits and what the worker has taken, and as a vector that grows.
+pub(super) const MEMORY_BYTES_MAX: usize = 4 * (BYTES_MAX + 65_536);
+
 /// Rings when something waits.
-pub(crate) type Ring = Box<dyn Fn() + Send + Sync>;
+pub type Ring = Box<dyn Fn() + Send + Sync>;
 
 /// One worker's queue.
 #[derive(Default)]
@@ -55,18 +58,18 @@ pub(super) enum From {
 
 impl Door {
     /// Whether nothing waits, and nobody who has something.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.packets.load(Ordering::Acquire) == 0 && self.held_back_count.load(Ordering::Acquire) == 0
     }
 
     /// How the worker is woken. Once.
-    pub(crate) fn set_bell(&self, ring: Ring) {
+    pub fn set_bell(&self, ring: Ring) {
         // A second one would be a second worker, and there is none.
         let _ = self.ring.set(ring);
     }
 
     /// The next packet, put at the start of `room`: its length, and what is left to do. A packet longer than `room` is lost.
-    pub(crate) fn read(&self, room: &mut [u8]) -> Option<(usize, VirtioHeader)> {
+    pub fn read(&self, room: &mut [u8]) -> Option<(usize, VirtioHeader)> {
         let mut taken = lock(&self.taken);
         if taken.packets.is_empty() {
             self.take_waiting(&mut taken);
@@ -94,6 +97,9 @@ impl Door {
 
     /// Takes all of a connection's packets: it has asked for room.
     pub(super) fn push_all(&self, outgoing: &Outgoing, from: From) {
+        if outgoing.is_empty() {
+            return;
+        }
         let mut count = 0;
         let mut waiting = lock(&self.waiting);
         for (packet, header) in outgoing.packets() {

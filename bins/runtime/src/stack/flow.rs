@@ -74,6 +74,10 @@ thread_local! {
 }
 
 impl TcpFlow {
+    /// What an open flow takes, without its buffers.
+    #[cfg(test)]
+    pub(super) const BYTES: usize = size_of::<TcpFlow>() + size_of::<Open>() + Connection::SOCKET_BYTES;
+
     /// A flow whose SYN waits for an answer.
     pub(super) fn pending(stack: &Arc<Inner>, key: Key, worker: usize, syn: &[u8]) -> Arc<TcpFlow> {
         TcpFlow::new(stack, key, worker, State::Pending(syn.into()))
@@ -249,9 +253,9 @@ impl TcpFlow {
             work(&mut open.connection, now, out);
             door.push_all(out, from);
             if open.connection.is_waiting_out()
-                && let Some(last) = out.last()
+                && let Some(last) = out.last_completed()
             {
-                open.farewell = Some(last.into());
+                open.farewell = Some(last);
             }
             out.was_held_back()
         });
@@ -273,6 +277,8 @@ impl TcpFlow {
             let until = now.saturating_add(TIME_WAIT);
             guarded.state = State::TimeWait(farewell, until);
             self.arm(&stack, &mut guarded.armed, until);
+            drop(guarded);
+            stack.waiting.push(self);
         } else if !must_wait && let Some(deadline) = open.connection.deadline(now) {
             let deadline = deadline.max(now.saturating_add(CALL_DELAY_MIN));
             if armed.is_none_or(|armed| deadline < armed) {
@@ -286,6 +292,21 @@ impl TcpFlow {
         stack.timers.cancel(armed.take(), self.number);
         *armed = Some(at);
         stack.timers.call(at, self.number, Arc::downgrade(self));
+    }
+
+    /// Gives way to another, if it is only waiting. Says whether it did.
+    pub(super) fn give_way(&self) -> bool {
+        let guarded = self.lock();
+        let is_waiting = matches!(guarded.state, State::TimeWait(..));
+        if is_waiting {
+            self.vanish(guarded);
+        }
+        is_waiting
+    }
+
+    /// Whether it is only waiting, in case its last acknowledgement was lost.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.lock().state, State::TimeWait(..))
     }
 
     /// Nothing is left of it.

@@ -34,6 +34,7 @@ mod stream;
 mod table;
 mod timers;
 mod udp;
+mod waiting;
 mod wire;
 
 #[cfg(test)]
@@ -48,7 +49,7 @@ use router_core::packet::Protocol;
 use tokio::sync::mpsc;
 use wg_proto::SipHash;
 
-pub use self::door::{Door, Full};
+pub use self::door::{Door, Full, Ring};
 pub use self::echo::{EchoFlow, EchoRequest};
 pub use self::flow::NoRoom;
 pub use self::listener::TcpListener;
@@ -67,6 +68,7 @@ use self::stats::Counters;
 use self::table::{Flow, Key, NotTaken, Table};
 use self::timers::Timers;
 use self::udp::UdpEntrance;
+use self::waiting::Waiting;
 use crate::tun::VirtioHeader;
 
 // Our own choices.
@@ -76,6 +78,8 @@ const ARRIVALS_MAX: usize = 1024;
 const BACKLOG_MAX: usize = 128;
 /// Of our own connections. RFC 6335 section 6: dynamic ports.
 const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+/// What a flow takes beside its buffers: its connection, its places in the table and in the timers.
+const FLOW_BYTES: usize = 4096;
 /// Tries to find a free one.
 const PORT_TRIES: u32 = 64;
 
@@ -111,6 +115,7 @@ struct Inner {
     foreign: RwLock<Option<mpsc::Sender<Arrival>>>,
     doors: Vec<Door>,
     timers: Timers,
+    waiting: Waiting,
     stats: Counters,
     random: SipHash,
     drawn: AtomicU64,
@@ -150,6 +155,7 @@ impl Stack {
             foreign: RwLock::new(None),
             doors: (0..config.workers.max(1)).map(|_| Door::default()).collect(),
             timers: Timers::default(),
+            waiting: Waiting::default(),
             stats: Counters::default(),
             random: SipHash::new(&first),
             drawn: AtomicU64::new(0),
@@ -242,8 +248,18 @@ impl Stack {
         }
     }
 
+    /// What a stack of this configuration takes at most, in bytes: buffers, what a flow takes beside them, datagrams and
+    /// pieces that wait, and what waits behind each door. Streams whose connections are over count until they are dropped.
+    pub fn memory_bytes_max(config: &StackConfig) -> usize {
+        config.buffer_bytes_max
+            + config.flows_max * FLOW_BYTES
+            + datagrams::BYTES_MAX
+            + pieces::BYTES_MAX
+            + config.workers.max(1) * door::MEMORY_BYTES_MAX
+    }
+
     /// Where a worker finds what is to be sent.
-    pub(crate) fn door(&self, worker: usize) -> &Door {
+    pub fn door(&self, worker: usize) -> &Door {
         self.0.door(worker)
     }
 
@@ -260,6 +276,14 @@ impl Inner {
 
     fn is_ours(&self, key: &Key) -> bool {
         self.addresses.contains(&key.local.ip())
+    }
+
+    /// Takes a flow in, for which the oldest of those gives way that are over.
+    fn insert<T>(&self, key: Key, make: impl FnOnce() -> (Flow, T)) -> Result<T, NotTaken> {
+        if self.table.is_full() {
+            self.waiting.shorten();
+        }
+        self.table.insert(key, make)
     }
 
     /// Of flows, to tell them apart.
@@ -282,7 +306,7 @@ impl Inner {
             let local = SocketAddr::new(from, self.ephemeral_port());
             let key = Key { protocol: Protocol::TCP, remote: to, local };
             let buffers = self.budget.grant().ok_or(io::ErrorKind::OutOfMemory)?;
-            let inserted = self.table.insert(key, || {
+            let inserted = self.insert(key, || {
                 let flow = TcpFlow::active(self, key, buffers);
                 (Flow::Tcp(Arc::clone(&flow)), flow)
             });

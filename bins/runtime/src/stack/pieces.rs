@@ -13,6 +13,8 @@ use wg_proto::Instant;
 // Our own choices.
 /// Datagrams that wait for pieces; one more ends the oldest.
 const DATAGRAMS_MAX: usize = 64;
+/// What they take at most: each as much as IP can say.
+pub(super) const BYTES_MAX: usize = DATAGRAMS_MAX * 65_536;
 /// RFC 8200 section 4.5 gives 60 s; the node forgets them sooner.
 const AGE_MAX: Duration = Duration::from_secs(30);
 

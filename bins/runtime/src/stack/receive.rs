@@ -42,7 +42,7 @@ struct Incoming<'a, 'p> {
 impl Stack {
     /// Takes a packet or super-packet from a worker and does what follows from it. A checksum that the header leaves open was
     /// verified, or is this host's own.
-    pub(crate) fn receive(&self, worker: usize, header: VirtioHeader, parts: &[IoSlice<'_>]) {
+    pub fn receive(&self, worker: usize, header: VirtioHeader, parts: &[IoSlice<'_>]) {
         PACKET.with_borrow_mut(|bytes| {
             bytes.clear();
             parts.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -130,7 +130,7 @@ impl Incoming<'_, '_> {
             return self.reset();
         }
         let syn = self.packet.bytes();
-        let inserted = stack.table.insert(key, || {
+        let inserted = stack.insert(key, || {
             let flow = TcpFlow::pending(stack, key, worker, syn);
             (Flow::Tcp(Arc::clone(&flow)), flow)
         });
@@ -189,7 +189,7 @@ impl Incoming<'_, '_> {
             Some(Flow::Datagrams(door)) => door,
             Some(Flow::Tcp(_)) => return stack.stats.lose(Lost::NoFlow),
             None => {
-                let inserted = stack.table.insert(key, || {
+                let inserted = stack.insert(key, || {
                     let (door, queue) = datagrams::flow(self.worker);
                     (Flow::Datagrams(door.clone()), (door, queue))
                 });

@@ -59,6 +59,10 @@ impl Table {
         self.used.load(Ordering::Relaxed)
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.used() >= self.max
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<Flow> {
         self.shard(key).get(key).cloned()
     }

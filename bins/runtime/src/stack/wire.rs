@@ -39,9 +39,17 @@ impl Outgoing {
         self.packets.iter().map(|(range, header)| (&self.bytes[range.clone()], *header))
     }
 
-    /// The last of them.
-    pub(super) fn last(&self) -> Option<&[u8]> {
-        self.packets.last().map(|(range, _)| &self.bytes[range.clone()])
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// The last of them, with nothing left to do for its checksum.
+    pub(super) fn last_completed(&self) -> Option<Box<[u8]>> {
+        let (range, header) = self.packets.last()?;
+        let mut packet: Box<[u8]> = self.bytes[range.clone()].into();
+        offload::complete_checksum(&mut packet, header.checksum?).ok()?;
+        Some(packet)
     }
 
     /// Whether something waits for room.

@@ -71,6 +71,14 @@ async fn carry(from: Stack, to: Stack) {
     }
 }
 
+#[test]
+fn a_flow_takes_no_more_than_the_formula_says() {
+    let place = size_of::<Key>() + size_of::<Flow>();
+    let timer = 64;
+    // Tables and trees are up to twice as large as what they hold.
+    assert!(TcpFlow::BYTES + 2 * (place + timer) < FLOW_BYTES, "{} {place}", TcpFlow::BYTES);
+}
+
 fn addresses(number: u8) -> Vec<IpAddr> {
     vec![format!("10.0.0.{number}").parse().unwrap(), format!("fd00::{number}").parse().unwrap()]
 }

@@ -272,3 +272,19 @@ async fn a_finished_connection_keeps_its_place_for_a_while_but_no_buffers() {
         .await;
     assert_eq!((cable.near.stats().flows, cable.far.stats().flows), (1, 0), "who closed first waits");
 }
+
+#[tokio::test]
+async fn connections_that_only_wait_give_way_when_the_table_is_full() {
+    let cable = Cable::with(|config| config.flows_max = 3);
+    let mut listener = cable.far.listen(far(80)[0]).unwrap();
+    for _ in 0..10 {
+        let connecting = cable.near.connect(near(far(80)[0]), far(80)[0]);
+        let (near_end, far_end) = soon(async { tokio::join!(connecting, listener.accept()) }).await;
+        let (mut near_end, mut far_end) = (near_end.unwrap(), far_end.unwrap().0);
+        near_end.shutdown().await.unwrap();
+        assert_eq!(soon(far_end.read(&mut [0; 1])).await.unwrap(), 0);
+        far_end.shutdown().await.unwrap();
+        assert_eq!(soon(near_end.read(&mut [0; 1])).await.unwrap(), 0);
+    }
+    assert!(cable.near.stats().flows <= 3);
+}
