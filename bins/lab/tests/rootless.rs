@@ -91,6 +91,11 @@ fn a_client_hears_what_its_own_stack_would_have_heard() {
         for name in ["dials_refused", "dials_unreachable", "dials_timed_out", "errors_to_clients"] {
             ensure!(counters[name].as_u64() >= Some(2), "{name}: {counters}");
         }
+        // Flows to closed ports go soon, too.
+        retry("the end of refused UDP flows", Duration::from_secs(20), || {
+            let status = sockets(&chain.sites[0].connector.program)?;
+            Ok((status["udp"].as_u64() == Some(0)).then_some(()))
+        })?;
         nothing_is_left(&chain.sites[0].connector.program)
     });
 }

@@ -1,9 +1,11 @@
 //! A client's UDP conversation with one port of a device: a socket of its own, and what the network says of its
 //! datagrams. Called by `sockets`; calls `device_socket`.
 
+use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
-use router_core::packet::build::Notice;
+use router_core::packet::build::{Notice, Unreachable};
 use tokio::time::Instant;
 
 use super::Office;
@@ -12,6 +14,9 @@ use super::error_queue::Told;
 use super::reactions;
 use crate::stack::{Datagram, UdpFlow};
 
+// Our own choices.
+/// A flow whose port is closed is forgotten after so long, or a scan would hold a socket for each port.
+const REFUSED_IDLE: Duration = Duration::from_secs(5);
 /// So many datagrams and errors are taken from a socket, then the client has its turn.
 const TURN: usize = 64;
 
@@ -22,7 +27,8 @@ pub(super) async fn serve(office: &Office, mut flow: UdpFlow) {
         Ok(socket) => socket,
         Err(error) => return refuse(office, &mut flow, &error).await,
     };
-    Conversation { office, flow, socket, last_heard: Instant::now() }.run().await;
+    let (last_heard, was_answered, was_refused) = (Instant::now(), false, Cell::new(false));
+    Conversation { office, flow, socket, last_heard, was_answered, was_refused }.run().await;
 }
 
 /// The first datagram is there already, and its sender is told.
@@ -39,11 +45,15 @@ struct Conversation<'a> {
     flow: UdpFlow,
     socket: DeviceSocket,
     last_heard: Instant,
+    /// The device has sent something.
+    was_answered: bool,
+    /// Nothing listens at the port.
+    was_refused: Cell<bool>,
 }
 
 impl Conversation<'_> {
     async fn run(&mut self) {
-        let idle = tokio::time::sleep_until(self.last_heard + self.office.settings.udp_idle_timeout);
+        let idle = tokio::time::sleep_until(self.end());
         tokio::pin!(idle);
         loop {
             tokio::select! {
@@ -56,14 +66,22 @@ impl Conversation<'_> {
                     Err(_) => return,
                 },
                 () = &mut idle => {
-                    let end = self.last_heard + self.office.settings.udp_idle_timeout;
-                    if end <= Instant::now() {
+                    if self.end() <= Instant::now() {
                         return;
                     }
-                    idle.as_mut().reset(end);
+                    idle.as_mut().reset(self.end());
                 }
             }
+            if self.end() < idle.deadline() {
+                idle.as_mut().reset(self.end());
+            }
         }
+    }
+
+    /// When it has idled for too long.
+    fn end(&self) -> Instant {
+        let is_closed = self.was_refused.get() && !self.was_answered;
+        self.last_heard + if is_closed { REFUSED_IDLE } else { self.office.settings.udp_idle_timeout }
     }
 
     async fn send(&mut self, datagram: &Datagram) {
@@ -109,7 +127,7 @@ impl Conversation<'_> {
                 Err(_) => counters.datagrams_lost.add(1),
             });
             match taken {
-                Ok(true) => self.last_heard = Instant::now(),
+                Ok(true) => (self.last_heard, self.was_answered) = (Instant::now(), true),
                 Ok(false) => return,
                 // The error queue says it, too.
                 Err(_) => drop(self.take_errors(DeviceSocket::take_error)),
@@ -128,6 +146,9 @@ impl Conversation<'_> {
 
     fn pass_on(&self, told: &Told<'_>) {
         if let Some(notice) = told.notice {
+            if notice == Notice::Unreachable(Unreachable::Port) {
+                self.was_refused.set(true);
+            }
             self.report(notice, told.offender, &self.socket.about(notice, told.quoted));
         }
     }
