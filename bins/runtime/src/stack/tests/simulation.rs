@@ -32,6 +32,15 @@ struct Link {
     /// Super-packets arrive as they left.
     is_merging: bool,
     is_cut: bool,
+    /// The narrowest place passes so many bytes each millisecond, and before it as many bytes wait at most; what comes to
+    /// more is lost.
+    queue: Option<Queue>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    bytes_per_ms: u64,
+    bytes_max: u64,
 }
 
 const CLEAN: Link = Link {
@@ -41,6 +50,7 @@ const CLEAN: Link = Link {
     duplicate_percent: 0,
     is_merging: false,
     is_cut: false,
+    queue: None,
 };
 
 const ROUGH: Link = Link { jitter: Duration::from_millis(8), loss_percent: 3, duplicate_percent: 2, ..CLEAN };
@@ -68,6 +78,8 @@ struct Sim {
     random: u64,
     agenda: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sent: u64,
+    /// When the narrowest place is free again, in either direction.
+    free_at: [Instant; 2],
     ends: [End; 2],
     /// Payload bytes of the longest segment since it was last looked at, and how many with data there were.
     longest: usize,
@@ -111,7 +123,17 @@ impl Sim {
             over: None,
         };
         let ends = [end(Some(active), a), end(None, b)];
-        Sim { now: START, link, random, agenda: BTreeMap::new(), sent: 0, ends, longest: 0, segments: 0 }
+        Sim {
+            now: START,
+            link,
+            random,
+            agenda: BTreeMap::new(),
+            sent: 0,
+            free_at: [START; 2],
+            ends,
+            longest: 0,
+            segments: 0,
+        }
     }
 
     /// Both ends write this and finish.
@@ -165,18 +187,31 @@ impl Sim {
     }
 
     fn send(&mut self, to: usize, segment: Vec<u8>) {
-        let mut percent = || next(&mut self.random) % 100;
-        if self.link.is_cut || percent() < self.link.loss_percent {
+        let lot = next(&mut self.random) % 100;
+        if self.link.is_cut || lot < self.link.loss_percent {
             return;
         }
-        let copies = 1 + usize::from(percent() < self.link.duplicate_percent);
+        let Some(passed) = self.pass(to, segment.len() as u64) else { return };
+        let copies = 1 + usize::from(next(&mut self.random) % 100 < self.link.duplicate_percent);
         for _ in 0..copies {
             let jitter = self.link.jitter.as_nanos() as u64;
             let late = if jitter == 0 { 0 } else { next(&mut self.random) % jitter };
-            let at = self.now.saturating_add(self.link.delay).saturating_add(Duration::from_nanos(late));
+            let at = passed.saturating_add(self.link.delay).saturating_add(Duration::from_nanos(late));
             self.sent += 1;
             self.agenda.insert((at, self.sent), (to, segment.clone()));
         }
+    }
+
+    /// When it has passed the narrowest place; `None` if there is no room before it.
+    fn pass(&mut self, to: usize, len: u64) -> Option<Instant> {
+        let Some(queue) = self.link.queue else { return Some(self.now) };
+        let nanos = |bytes| Duration::from_nanos(bytes * 1_000_000 / queue.bytes_per_ms);
+        let free_at = self.free_at[to].max(self.now);
+        if free_at.saturating_duration_since(self.now) > nanos(queue.bytes_max) {
+            return None;
+        }
+        self.free_at[to] = free_at.saturating_add(nanos(len));
+        Some(self.free_at[to])
     }
 
     fn arrive(&mut self, to: usize, mut segment: Vec<u8>) {
@@ -299,6 +334,17 @@ fn a_long_clean_way_is_filled_within_a_few_round_trips() {
         // The window grows with every acknowledgement, and who merges what it gets sends few.
         let at_most = if is_merging { 50 } else { 14 };
         assert!(round_trips <= at_most, "{round_trips} round trips, merging {is_merging}");
+    }
+}
+
+#[test]
+fn a_queue_that_overflows_costs_time_and_no_byte() {
+    for (delay_us, queue_kib) in [(200, 64), (200, 200), (2000, 200), (10_000, 200), (10_000, 1000)] {
+        let queue = Queue { bytes_per_ms: 25_000, bytes_max: queue_kib * 1024 };
+        let link = Link { delay: Duration::from_micros(delay_us), queue: Some(queue), ..CLEAN };
+        let mut sim = Sim::new(link, true, 2 << 20, 1).talk([8 << 20, 0]);
+        assert!(sim.run_until(HOUR, Sim::is_said), "{delay_us} us, {queue_kib} KiB");
+        sim.assert_heard_all();
     }
 }
 
