@@ -46,8 +46,9 @@ Examples:
   sluice demo --once                  all steps, then it ends: 0 if all went well
   sluice demo --listen 0.0.0.0:51820  so that a phone in the same network can join
 
-Everything happens in this process and on 127.0.0.1: no root, no interface, no firewall rule, nothing to install. Its files
-are in a temporary directory, which goes at the end.";
+Everything happens in this process: no root, no interface, no firewall rule, nothing to install. The devices are on 127.0.0.1;
+the router's UDP port is open to others, but WireGuard answers nobody whose key it does not know. The files are in a temporary
+directory, which goes at the end.";
 
 /// Sluice without any privilege: a demonstration of all of it on this machine, and a client for users who may not install
 /// WireGuard.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sluice_runtime::host::failure::{Exit, Failure};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::datagrams::DatagramServer;
 use super::dial::Dial;
@@ -59,8 +59,9 @@ impl Ports {
         })
     }
 
-    /// Serves them all through the tunnel, and says where.
-    pub(super) fn serve(self, terminal: &Terminal, tunnel: &Tunnel) {
+    /// Serves them all through the tunnel, and says where. What is returned ends it.
+    pub(super) fn serve(self, terminal: &Terminal, tunnel: &Tunnel) -> Serving {
+        let (serving, over) = watch::channel(());
         let (dialer, room) = (tunnel.dialer(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
         for (listener, bind, service) in self.connections {
             let place = Place { bind, port: listener.port() };
@@ -71,6 +72,7 @@ impl Ports {
                 service: Arc::new(service),
                 dialer: dialer.clone(),
                 room: Arc::clone(&room),
+                over: over.clone(),
             };
             tokio::spawn(server.run(listener));
         }
@@ -80,6 +82,17 @@ impl Ports {
                 tokio::spawn(DatagramServer::new(socket, dialer.clone(), target.clone()).run());
             }
         }
+        Serving(serving)
+    }
+}
+
+/// Ports that are served.
+pub(super) struct Serving(watch::Sender<()>);
+
+impl Serving {
+    /// Breaks off all connections.
+    pub(super) fn end(self) {
+        drop(self.0);
     }
 }
 
@@ -117,6 +130,8 @@ struct Server {
     service: Arc<Service>,
     dialer: Dialer,
     room: Arc<Semaphore>,
+    /// Closed when all is over.
+    over: watch::Receiver<()>,
 }
 
 impl Server {
@@ -125,8 +140,13 @@ impl Server {
         let take = |stream| {
             let (terminal, place) = (self.terminal, self.place);
             let (service, dialer) = (Arc::clone(&self.service), self.dialer.clone());
+            let mut over = self.over.clone();
             async move {
-                if let Err(why) = serve(stream, &service, &dialer).await {
+                let outcome = tokio::select! {
+                    _ = over.changed() => Ok(()),
+                    outcome = serve(stream, &service, &dialer) => outcome,
+                };
+                if let Err(why) = outcome {
                     terminal.step(Mark::Bad, &place.to_string(), &why, None);
                 }
             }

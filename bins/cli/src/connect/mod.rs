@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::{Exit, Failure};
 use sluice_runtime::service::{Wake, Wakes};
+use sluice_runtime::stack::Stack;
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) use self::dial::{Dial, DialFault};
 pub(crate) use self::dialer::Dialer;
@@ -41,6 +42,10 @@ pub(crate) type FarStream = sluice_runtime::stack::TcpStream;
 const STEP: Duration = Duration::from_millis(100);
 /// How often it looks around later.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// How long the far ends of connections may take to be told that all is over. Those that both ends have finished are waited
+/// for as well, so it is short.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(300);
+const FAREWELL_STEP: Duration = Duration::from_millis(10);
 /// How long tasks may take to notice that all is over.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
@@ -87,12 +92,14 @@ fn carry(
     if !wait_for_handshake(terminal, options, file, &mut tunnel, tasks, wakes)? {
         return Ok(());
     }
-    tasks.block_on(async { ports.serve(terminal, &tunnel) });
+    let serving = tasks.block_on(async { ports.serve(terminal, &tunnel) });
     terminal.say("Ctrl-C ends it.");
-    let terminal = *terminal;
+    let (terminal, stack) = (*terminal, tunnel.stack());
     tasks.block_on(async move {
         let telling = tokio::spawn(tell(terminal, tunnel));
         let outcome = wait(wakes).await;
+        serving.end();
+        farewell(&stack).await;
         telling.abort();
         // It is gone only when its task is.
         let _ = telling.await;
@@ -146,6 +153,16 @@ fn silent(options: &ConnectOptions, file: &TunnelFile) -> Failure {
             "Check Endpoint and PublicKey, and that the peer knows our key {}.",
             tunnel::own_key(file)
         ))
+}
+
+/// The far ends of connections that were broken off are to hear of it while there is a tunnel.
+async fn farewell(stack: &Stack) {
+    let limit = Instant::now() + FAREWELL_LIMIT;
+    while stack.stats().flows > 0 && Instant::now() < limit {
+        sleep(FAREWELL_STEP).await;
+    }
+    // What was said last is on its way to the worker.
+    sleep(FAREWELL_STEP).await;
 }
 
 /// The main thread waits for signals; it does nothing else.

@@ -102,6 +102,11 @@ impl Tunnel {
         Dialer::new(Arc::clone(&self.runtime), self.stack.clone(), self.addresses.clone(), names)
     }
 
+    /// Its stack, which says what is still open.
+    pub(crate) fn stack(&self) -> Stack {
+        self.stack.clone()
+    }
+
     /// Waits until a handshake with any peer is completed.
     pub(crate) async fn handshake(&mut self) -> String {
         loop {

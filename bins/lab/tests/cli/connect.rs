@@ -107,7 +107,7 @@ fn who_does_not_answer_is_told_of_with_a_code_of_its_own() {
 }
 
 #[test]
-fn a_signal_ends_it_cleanly_and_open_connections_with_it() {
+fn a_signal_ends_it_cleanly_and_both_ends_of_open_connections_with_it() {
     lab_test(|lab| {
         let office = Office::open(lab)?;
         let running = office.connect(&["-L", "7000:10.9.0.2:7000"])?;
@@ -117,7 +117,7 @@ fn a_signal_ends_it_cleanly_and_open_connections_with_it() {
         let status = running.wait(Duration::from_secs(10))?;
         ensure!(status.success(), "{status}: {}", running.log());
         client.wait_for_log("ended: ", Duration::from_secs(10))?;
-        drop(server);
+        server.wait_for_log("ended: ", Duration::from_secs(10))?;
         Ok(())
     });
 }
