@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use router_core::packet::Echo;
 use router_core::packet::build::Notice;
 
 use super::Inner;
@@ -63,14 +64,16 @@ impl EchoFlow {
     /// If too much waits to be sent, or the payload is longer than IP allows.
     pub fn reply(&self, sequence: u16, payload: &[u8]) -> Result<(), Full> {
         let (from, to) = (self.local(), self.remote());
-        let reply = packet::echo_reply(from, to, self.identifier(), sequence, payload).ok_or(Full)?;
+        let reply =
+            packet::echo(Echo::Reply, from, to, (self.identifier(), sequence), payload).ok_or(Full)?;
         self.stack.send_in_pieces(self.queue.worker(), &reply, From::Task)
     }
 
     /// Tells the client what became of a request, in the name of `from`, or else of what was pinged.
     pub fn report(&self, notice: Notice, from: Option<IpAddr>, sequence: u16, payload: &[u8]) {
         let (source, destination) = (self.remote(), self.local());
-        let request = packet::echo_request(source, destination, self.identifier(), sequence, payload);
+        let request =
+            packet::echo(Echo::Request, source, destination, (self.identifier(), sequence), payload);
         self.stack.report(self.queue.worker(), request, destination, notice, from);
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{IpHeaders, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder};
 use router_core::packet::checksum::Sum;
-use router_core::packet::{PacketMut, Protocol, Version};
+use router_core::packet::{Echo, PacketMut, Protocol, Version};
 
 /// As most hosts send it.
 const HOP_LIMIT: u8 = 64;
@@ -19,37 +19,27 @@ pub(super) fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<Ve
     Some(packet)
 }
 
-/// An echo request; `None` if it is too long, or of two versions.
-pub(super) fn echo_request(
+/// An echo request or reply; `None` if it is too long, or of two versions.
+pub(super) fn echo(
+    kind: Echo,
     from: IpAddr,
     to: IpAddr,
-    identifier: u16,
-    sequence: u16,
+    (identifier, sequence): (u16, u16),
     payload: &[u8],
 ) -> Option<Vec<u8>> {
     let builder = PacketBuilder::ip(headers(from, to)?);
     let mut packet = Vec::new();
-    match from.is_ipv4() {
-        true => builder.icmpv4_echo_request(identifier, sequence).write(&mut packet, payload).ok()?,
-        false => builder.icmpv6_echo_request(identifier, sequence).write(&mut packet, payload).ok()?,
+    match (kind, from.is_ipv4()) {
+        (Echo::Request, true) => {
+            builder.icmpv4_echo_request(identifier, sequence).write(&mut packet, payload)
+        }
+        (Echo::Request, false) => {
+            builder.icmpv6_echo_request(identifier, sequence).write(&mut packet, payload)
+        }
+        (Echo::Reply, true) => builder.icmpv4_echo_reply(identifier, sequence).write(&mut packet, payload),
+        (Echo::Reply, false) => builder.icmpv6_echo_reply(identifier, sequence).write(&mut packet, payload),
     }
-    Some(packet)
-}
-
-/// An echo reply; `None` if it is too long, or of two versions.
-pub(super) fn echo_reply(
-    from: IpAddr,
-    to: IpAddr,
-    identifier: u16,
-    sequence: u16,
-    payload: &[u8],
-) -> Option<Vec<u8>> {
-    let builder = PacketBuilder::ip(headers(from, to)?);
-    let mut packet = Vec::new();
-    match from.is_ipv4() {
-        true => builder.icmpv4_echo_reply(identifier, sequence).write(&mut packet, payload).ok()?,
-        false => builder.icmpv6_echo_reply(identifier, sequence).write(&mut packet, payload).ok()?,
-    }
+    .ok()?;
     Some(packet)
 }
 
@@ -114,8 +104,8 @@ mod tests {
         let packets = [
             udp(at("10.0.0.1:5"), at("10.0.0.2:6"), b"hello"),
             udp(at("[fd00::1]:5"), at("[fd00::2]:6"), b"odd"),
-            echo_request(ip("10.0.0.1"), ip("10.0.0.2"), 7, 8, b"ping"),
-            echo_reply(ip("fd00::1"), ip("fd00::2"), 7, 8, b"ping"),
+            echo(Echo::Request, ip("10.0.0.1"), ip("10.0.0.2"), (7, 8), b"ping"),
+            echo(Echo::Reply, ip("fd00::1"), ip("fd00::2"), (7, 8), b"ping"),
         ];
         for packet in packets {
             let mut packet = packet.unwrap();
