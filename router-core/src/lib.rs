@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod access;
 mod config;
 mod datapath;
 pub mod flow;

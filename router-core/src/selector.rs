@@ -80,6 +80,11 @@ impl<A: Address> AddressRange<A> {
     pub fn overlaps(&self, other: &AddressRange<A>) -> bool {
         self.start <= other.end && other.start <= self.end
     }
+
+    /// The addresses that both have.
+    pub fn intersection(&self, other: &AddressRange<A>) -> Option<AddressRange<A>> {
+        AddressRange::new(self.start.max(other.start), self.end.min(other.end)).ok()
+    }
 }
 
 impl IpRange {
@@ -100,6 +105,18 @@ impl IpRange {
             IpAddr::V4(address) => IpRange::V4(AddressRange { start: address, end: address }),
             IpAddr::V6(address) => IpRange::V6(AddressRange { start: address, end: address }),
         }
+    }
+
+    /// The addresses between two, which stand in order: for tables of constants.
+    pub(crate) const fn between_v4(start: Ipv4Addr, end: Ipv4Addr) -> IpRange {
+        assert!(start.to_bits() <= end.to_bits());
+        IpRange::V4(AddressRange { start, end })
+    }
+
+    /// The addresses between two, which stand in order: for tables of constants.
+    pub(crate) const fn between_v6(start: Ipv6Addr, end: Ipv6Addr) -> IpRange {
+        assert!(start.to_bits() <= end.to_bits());
+        IpRange::V6(AddressRange { start, end })
     }
 
     /// The first address.
@@ -141,6 +158,15 @@ impl IpRange {
             (IpRange::V4(one), IpRange::V4(other)) => one.overlaps(other),
             (IpRange::V6(one), IpRange::V6(other)) => one.overlaps(other),
             (IpRange::V4(_), IpRange::V6(_)) | (IpRange::V6(_), IpRange::V4(_)) => false,
+        }
+    }
+
+    /// The addresses that both have.
+    pub fn intersection(&self, other: &IpRange) -> Option<IpRange> {
+        match (self, other) {
+            (IpRange::V4(one), IpRange::V4(other)) => one.intersection(other).map(IpRange::V4),
+            (IpRange::V6(one), IpRange::V6(other)) => one.intersection(other).map(IpRange::V6),
+            (IpRange::V4(_), IpRange::V6(_)) | (IpRange::V6(_), IpRange::V4(_)) => None,
         }
     }
 }
@@ -312,6 +338,21 @@ mod tests {
         let all: IpRange = "10.0.0.0/24".parse::<IpNet>().unwrap().into();
         assert_eq!(alloc::format!("{all}"), "10.0.0.0-10.0.0.255");
         assert_eq!(alloc::format!("{}", IpRange::single(ip(7))), "10.0.0.7");
+    }
+
+    #[test]
+    fn the_intersection_of_two_ranges_is_what_both_have() {
+        for (one, other, common) in [
+            (ips(1, 5), ips(3, 9), Some(ips(3, 5))),
+            (ips(1, 5), ips(5, 5), Some(ips(5, 5))),
+            (ips(1, 5), ips(6, 9), None),
+            (ips(1, 5), IpRange::single(Ipv6Addr::LOCALHOST.into()), None),
+        ] {
+            assert_eq!(one.intersection(&other), common);
+            assert_eq!(other.intersection(&one), common);
+        }
+        let v6 = IpRange::single(Ipv6Addr::LOCALHOST.into());
+        assert_eq!(v6.intersection(&v6), Some(v6));
     }
 
     fn selectors() -> impl Strategy<Value = Selector> {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::rule::{Destination, EgressChoice, RuleError};
+use super::rule::{Destination, Dnat, EgressChoice, RuleError};
 use crate::flow::{Address, Tuple};
 use crate::nat;
 use crate::packet::{Protocol, Version};
@@ -233,25 +233,40 @@ impl<A: Address> Action<A> {
 
 impl<A: Selected> Action<A> {
     fn new(range: AddressRange<A>, destination: &Destination, position: u16) -> Result<Action<A>, RuleError> {
-        let selector = &destination.selector;
-        let dnat = match destination.dnat {
-            None => None,
-            Some(dnat) => {
-                let to = A::range(dnat.addr).ok_or(RuleError::DnatVersion)?;
-                if dnat.ports.is_some() && selector.proto().is_none() {
-                    return Err(RuleError::DnatPortsWithoutProtocol);
-                }
-                let ports = |ports: PortRange| ports.start()..=ports.end();
-                Some(nat::Dnat::new(
-                    &(range.start()..=range.end()),
-                    selector.ports().map(ports).as_ref(),
-                    &(to.start()..=to.end()),
-                    dnat.ports.map(ports).as_ref(),
-                )?)
-            }
-        };
+        let dnat =
+            destination.dnat.map(|dnat| translation(range, &destination.selector, dnat)).transpose()?;
         Ok(Action { dnat, egress: destination.egress, position })
     }
+}
+
+impl Dnat {
+    /// Whether all that is selected can go there: one address takes all of it, as many as are selected take one each, and
+    /// anything else is refused; the same for ports, which need a protocol that has them.
+    pub fn check(&self, selector: &Selector) -> Result<(), RuleError> {
+        match selector.ip() {
+            IpRange::V4(range) => translation(range, selector, *self).map(drop),
+            IpRange::V6(range) => translation(range, selector, *self).map(drop),
+        }
+    }
+}
+
+fn translation<A: Selected>(
+    range: AddressRange<A>,
+    selector: &Selector,
+    dnat: Dnat,
+) -> Result<nat::Dnat<A>, RuleError> {
+    let to = A::range(dnat.addr).ok_or(RuleError::DnatVersion)?;
+    if dnat.ports.is_some() && !selector.proto().is_some_and(Protocol::is_tcp_or_udp) {
+        return Err(RuleError::DnatPortsWithoutProtocol);
+    }
+    let ports = |ports: PortRange| ports.start()..=ports.end();
+    let translation = nat::Dnat::new(
+        &(range.start()..=range.end()),
+        selector.ports().map(ports).as_ref(),
+        &(to.start()..=to.end()),
+        dnat.ports.map(ports).as_ref(),
+    )?;
+    Ok(translation)
 }
 
 #[cfg(test)]
@@ -317,12 +332,15 @@ mod tests {
 
     #[test]
     fn dnat_into_another_version_or_size_is_refused() {
-        use super::super::rule::Dnat;
         let to = |addr: IpRange, ports| Destination {
             dnat: Some(Dnat { addr, ports }),
             ..destination((1, 4), None, None)
         };
-        let compile = |destination| Sorted::<Ipv4Addr>::new(&[destination]).err();
+        let compile = |destination: Destination| {
+            let refused = Sorted::<Ipv4Addr>::new(&[destination]).err();
+            assert_eq!(destination.dnat.unwrap().check(&destination.selector).err(), refused);
+            refused
+        };
         let v6 = IpRange::single(Ipv6Addr::LOCALHOST.into());
         assert_eq!(compile(to(v6, None)), Some(RuleError::DnatVersion));
         let three = IpRange::new(ip(1).into(), ip(3).into()).unwrap();

@@ -31,6 +31,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Modules of `router-core` that meet only at `rules`: neither imports the other.
 const STRANGERS: [(&str, &str); 2] = [("access", "datapath"), ("datapath", "access")];
 
+/// All that `access` may name of `router-core`: where it meets the data path, and the words both speak in.
+const ACCESS_MAY_NAME: [&str; 6] = ["access", "rules", "selector", "packet", "flow::Caps", "Refusal"];
+
 /// What the first lines of the pure crates must say.
 const PURE: [&str; 2] = ["wg-proto", "router-core"];
 
@@ -73,17 +76,47 @@ fn own_dependencies<'a>(package: &'a Value, own: &[&str]) -> impl Iterator<Item 
 }
 
 fn wrong_imports(root: &Path) -> Vec<String> {
+    let core = root.join("router-core/src");
     let mut wrong = Vec::new();
     for (module, stranger) in STRANGERS {
-        for (path, text) in sources(&root.join("router-core/src").join(module)) {
-            let imports =
-                |line: &&str| !line.trim_start().starts_with("//") && line.contains(&format!("{stranger}::"));
-            if let Some(line) = text.lines().find(imports) {
-                wrong.push(format!("{path}: {module} must not know {stranger}: {}", line.trim()));
+        for (path, text) in sources(&core.join(module)) {
+            if let Some(line) = code(&text).find(|line| names(line, stranger)) {
+                wrong.push(format!("{path}: {module} must not know {stranger}: {line}"));
             }
         }
     }
+    for (path, text) in sources(&core.join("access")) {
+        if let Some(line) = code(&text).find(|line| names_too_much(line)) {
+            wrong.push(format!("{path}: access may name {} only: {line}", ACCESS_MAY_NAME.join(", ")));
+        }
+    }
     wrong
+}
+
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.starts_with("//"))
+}
+
+/// Whether a line has the module in a path.
+fn names(line: &str, module: &str) -> bool {
+    line.match_indices(module).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + module.len()..]);
+        let is_word = !before.ends_with(is_of_word) && !after.starts_with(is_of_word);
+        is_word && (before.ends_with("::") || after.starts_with("::"))
+    })
+}
+
+/// Whether a line of `access` names something of the crate that it may not know.
+fn names_too_much(line: &str) -> bool {
+    let may_name = |path: &str| {
+        let rest = ACCESS_MAY_NAME.iter().find_map(|known| path.strip_prefix(known));
+        rest.is_some_and(|rest| !rest.starts_with(is_of_word))
+    };
+    line.split("crate::").skip(1).any(|path| !may_name(path))
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }
 
 fn wrong_attributes(root: &Path) -> Vec<String> {
@@ -137,6 +170,37 @@ mod tests {
             ("router-core", "sluice-runtime", Value::Null, 1),
         ] {
             assert_eq!(wrong_dependencies(&metadata(name, uses, kind)).len(), expected, "{name} -> {uses}");
+        }
+    }
+
+    #[test]
+    fn a_module_is_named_by_paths_only() {
+        for (line, expected) in [
+            ("use crate::datapath::Question;", true),
+            ("use super::super::datapath;", true),
+            ("let side = datapath::side();", true),
+            ("let datapath = 1;", false),
+            ("use crate::datapath_of::Thing;", false),
+            ("use crate::my_datapath::Thing;", false),
+        ] {
+            assert_eq!(names(line, "datapath"), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn access_names_what_it_meets_the_data_path_by_and_nothing_else() {
+        for (line, expected) in [
+            ("use crate::rules::{Dnat, SessionId};", false),
+            ("use crate::access::id::UserId;", false),
+            ("use crate::flow::Caps;", false),
+            ("use crate::Refusal;", false),
+            ("pub(in crate::access) fn place() {}", false),
+            ("use crate::rules_of_thumb::Thumb;", true),
+            ("use crate::flow::FlowTable;", true),
+            ("use crate::{Refusal, Node};", true),
+            ("fn at(node: &crate::Node) {}", true),
+        ] {
+            assert_eq!(names_too_much(line), expected, "{line}");
         }
     }
 
