@@ -15,9 +15,12 @@ mod audit;
 mod connector;
 mod decide;
 mod end;
+mod explain;
 mod grant;
 mod id;
 mod length;
+#[cfg(test)]
+mod model;
 mod name;
 mod router;
 mod schedule;
@@ -39,6 +42,7 @@ pub use decide::{
     Usage, decide, extend, failures,
 };
 pub use end::{EndReason, Scope};
+pub use explain::{Explanation, FirstPacket, Outlook, Passage, explain};
 pub use grant::{CompileError, Grant, GrantDestination, GrantSubject, Mapped, Reach, Via, compile};
 pub use id::{
     ApprovalId, ConnectorId, DeviceId, MappingId, NotAnId, RoleId, RouterId, TargetId, TenantId, UserId, Uuid,

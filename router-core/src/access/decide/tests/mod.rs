@@ -1,3 +1,4 @@
+mod extensions;
 mod order;
 mod refusals;
 
