@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_documented() {
+        let page = include_str!("../../../docs/access.md");
+        let by_admin = Scope::ALL.map(|scope| EndReason::AdminTerminated { by: ADMIN, scope });
+        for reason in EndReason::PLAIN.into_iter().chain(by_admin) {
+            assert!(page.contains(&["`", reason.code(), "`"].concat()), "{}", reason.code());
+        }
+    }
+
+    #[test]
     fn what_an_admin_does_has_numbers_of_its_own() {
         let number = |scope| EndReason::AdminTerminated { by: ADMIN, scope }.audit_kind().number();
         assert_eq!(Scope::ALL.map(number), [900, 902, 901, 901, 901]);

@@ -1,6 +1,7 @@
 //! Whole networks in the simulator: tunnels, links, hosts and attackers around real nodes, in virtual time. One program, because
 //! linking a dozen would take longer than running them.
 
+mod access;
 mod attackers;
 mod cases;
 mod chain;

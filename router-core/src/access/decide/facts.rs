@@ -26,7 +26,7 @@ pub struct Facts<'a> {
     pub routers: &'a [Router],
     /// Those routers that are connected and hold their rules.
     pub ready: &'a [RouterId],
-    /// The target of the name that is asked for.
+    /// The target of the name that is asked for; about a session, its target as it is now.
     pub target: Option<&'a Target>,
     /// Ongoing sessions: all on the client IP, and all that lead where the target leads. Others may be among them.
     pub ongoing: &'a [Session],

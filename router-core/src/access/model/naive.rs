@@ -39,6 +39,15 @@ pub(super) fn packets_of(recipe: &Recipe) -> BTreeSet<Packet> {
     recipe.pieces.iter().flat_map(|piece| packets(recipe.is_v6, piece)).collect()
 }
 
+impl Recipe {
+    /// Whether both have the same destinations, in any order. Two spellings of one set of packets are two targets.
+    fn is_written_like(&self, other: &Recipe) -> bool {
+        let has_all =
+            |one: &Recipe, other: &Recipe| other.pieces.iter().all(|piece| one.pieces.contains(piece));
+        self.is_v6 == other.is_v6 && has_all(self, other) && has_all(other, self)
+    }
+}
+
 /// Whether two recipes lead to one device from two addresses: one packet, and not the networks of two tenants.
 pub(super) fn meet(one: &Recipe, other: &Recipe) -> bool {
     let strangers = matches!((one.tenant, other.tenant), (Some(a), Some(b)) if a != b);
@@ -107,7 +116,7 @@ impl Office {
         let keeps_out = |entry: &Entry| {
             entry.recipe.exclusive && entry.session.user != user.id && meet(&entry.recipe, recipe)
         };
-        if ongoing().any(|entry| keeps_out(entry)) {
+        if ongoing().any(keeps_out) {
             return Err("target-in-exclusive-use");
         }
         if !self.routers.iter().any(|router| router.is_ready) {
@@ -144,7 +153,7 @@ impl Office {
             (!self.users[user].disabled, "outlives its user"),
             (self.owners[client] == Some(user) && self.keys[client] == entry.key, "outlives its device"),
             (!recipe.disabled, "outlives its target"),
-            (packets_of(recipe) == packets_of(opened_as), "leads where its target does not"),
+            (recipe.is_written_like(opened_as), "leads where its target does not"),
             (recipe.exclusive == opened_as.exclusive, "is not as exclusive as its target"),
             (recipe.tenant == opened_as.tenant, "is another tenant's"),
             (self.role_end(user, recipe).is_ok(), "outlives its role"),

@@ -283,3 +283,13 @@ fn what_an_extension_is_refused_for_has_names_too() {
         assert_eq!(text, [expected, why, ") and no longer: open it again when it is over"].concat());
     }
 }
+
+#[test]
+fn every_refusal_and_every_limit_is_documented() {
+    let page = include_str!("../../../../../docs/access.md");
+    let extensions = ["session-over", "nothing-to-extend"];
+    let limits = ["requested", "max-duration", "schedule", "role", "approval"];
+    for code in all().iter().map(|spoiler| spoiler.code).chain(extensions).chain(limits) {
+        assert!(page.contains(&["`", code, "`"].concat()), "{code}");
+    }
+}
