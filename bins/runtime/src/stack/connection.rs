@@ -2,12 +2,9 @@
 //! own, since smoltcp asks every socket about every packet. Pure: time, packets and randomness come from the caller.
 //! Read first: RFC 9293, smoltcp's `socket::tcp`. Called by flow, which finds it; calls wire.
 //!
-//! What smoltcp does not do is done here: an initial window of ten segments, a time-out only while something is owed, several
-//! keep-alives before giving up, data that stays readable however long the end is past, and why a connection ended.
-//!
-//! Its window grows by a segment with each acknowledgement, however much that covers. To count bytes (RFC 3465) was tried and
-//! given up: without selective acknowledgements many losses at once cost a second each, and a client that was slower than
-//! its path got two megabits a second.
+//! What smoltcp does not do is done here: a time-out only while something is owed, several keep-alives before giving up, data
+//! that stays readable however long the end is past, and why a connection ended; and in sender what is lost and how much may
+//! be under way.
 
 use std::net::SocketAddr;
 use std::task::Waker;
@@ -28,9 +25,6 @@ use super::wire::{Outgoing, Outlet, Wire};
 const UNANSWERED_MAX: Duration = Duration::from_secs(120);
 /// RFC 9293 section 3.8.4: no less than two hours by default.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(2 * 3600);
-/// RFC 6928: ten segments, and no more than this.
-const INITIAL_WINDOW_BYTES: usize = 14_600;
-const INITIAL_WINDOW_SEGMENTS: usize = 10;
 /// RFC 9293 section 3.7.1: of who announces none.
 const DEFAULT_MSS: u16 = 536;
 /// RFC 8200 section 5: what every path takes.
@@ -49,6 +43,9 @@ const ORPHAN_STANDSTILL_MAX: Duration = Duration::from_secs(60);
 const WRITER_PART: usize = 4;
 /// RFC 1191 section 3: no path is narrower than 68 bytes; what says less than this is not worth believing.
 const MTU_MIN_V4_BYTES: u16 = 576;
+/// smoltcp waits at most a minute before it sends again. Its clock goes ahead by so much when it is to go back, and stays
+/// ahead: nothing else it does is bound to ours.
+const GO_BACK: Duration = Duration::from_secs(61);
 /// Windows are told in units of at most so many bytes, a buffer of 2 MiB needs a shift of 6: a sender may be as far beyond a
 /// window that was rounded down.
 const WINDOW_UNIT_MAX: usize = 64;
@@ -67,12 +64,12 @@ pub(super) struct Connection {
     socket: SocketHandle,
     outlet: Outlet,
     is_v4: bool,
-    /// The other end's window scale.
-    window_shift: u8,
-    /// What the other end has acknowledged.
-    acknowledged: u32,
-    /// Nothing but SYN has been acknowledged, so nothing is known of the path.
-    is_fresh: bool,
+    /// How far smoltcp's clock is ahead of ours.
+    ahead: Duration,
+    /// The sequence number behind the other end's SYN, and behind what was read since.
+    read_to: u32,
+    /// The other end's window as smoltcp was told last.
+    window: Option<u16>,
     /// When the other end was last heard.
     heard: Instant,
     /// Since when it owes an answer.
@@ -132,9 +129,11 @@ impl Wakes {
 }
 
 impl Connection {
-    /// What smoltcp allocates beside the buffers.
+    /// What is allocated beside the buffers, by smoltcp and after losses.
     #[cfg(test)]
-    pub(super) const SOCKET_BYTES: usize = size_of::<smoltcp::iface::SocketStorage<'static>>();
+    pub(super) const BYTES_BESIDE: usize = size_of::<smoltcp::iface::SocketStorage<'static>>()
+        + super::scoreboard::Scoreboard::BYTES_MAX
+        + super::recovery::Recovery::BYTES_MAX;
 
     /// A connection that answers the SYN it is given next. `seed` must be unpredictable: sequence numbers come from it.
     pub(super) fn passive(now: Instant, local: SocketAddr, size: Size, seed: u64) -> Connection {
@@ -164,8 +163,6 @@ impl Connection {
         let half = size.buffer_bytes / 2;
         let buffer = || tcp::SocketBuffer::new(vec![0; half]);
         let mut tcp = tcp::Socket::new(buffer(), buffer());
-        // Until the first acknowledgement it is the window that limits, see `limit_window`.
-        tcp.set_congestion_control(tcp::CongestionControl::None);
         // Whoever writes has held back already what is to be held back.
         tcp.set_nagle_enabled(false);
         tcp.set_keep_alive(Some(KEEPALIVE_AFTER.into()));
@@ -174,7 +171,7 @@ impl Connection {
         let is_v4 = local.is_ipv4();
         let header_bytes = if is_v4 { 40 } else { 60 };
         let mss = size.mtu_bytes.saturating_sub(header_bytes).max(1);
-        let mut outlet = Outlet { mss, segment_bytes: mss, sent: 0, expected: 0, header_bytes };
+        let mut outlet = Outlet::new(mss, header_bytes);
         let interface = interface(now, local, &mut outlet, seed);
         Connection {
             interface,
@@ -182,9 +179,9 @@ impl Connection {
             socket,
             outlet,
             is_v4,
-            window_shift: 0,
-            acknowledged: 0,
-            is_fresh: true,
+            ahead: Duration::ZERO,
+            read_to: 0,
+            window: None,
             heard: now,
             owing_since: None,
             wants_finish: false,
@@ -205,22 +202,17 @@ impl Connection {
             return;
         }
         self.heard = now;
-        if self.would_stop_fin(&header) {
+        let before = self.state();
+        self.set_keep_alive(KEEPALIVE_AFTER);
+        if header.flags.syn() && self.is_early() {
+            self.learn_offer(packet, &header);
+        } else if header.flags.rst() {
+            self.hear_reset(packet, &header);
+        } else if header.flags.ack() && !self.hear(now, packet, &header, out) {
             return self.poll(now, out);
         }
-        let before = self.state();
-        if header.flags.syn() && self.is_early() {
-            self.learn_offer(packet);
-        } else if self.is_fresh {
-            self.limit_window(packet, &header);
-        }
-        self.hear_behind_closed_window(now, packet, &header, out);
         self.set_ack_delay(&header);
-        self.set_keep_alive(KEEPALIVE_AFTER);
         self.take(now, packet, out);
-        if header.flags.ack() && distance(header.acknowledgment, self.acknowledged) > 0 {
-            self.acknowledged = header.acknowledgment;
-        }
         self.note_ending(before, header.flags.rst());
         self.poll(now, out);
     }
@@ -234,6 +226,7 @@ impl Connection {
         if self.ending.is_none() && self.overdue().is_some_and(|at| at <= now) {
             self.end(Ending::TimedOut);
         }
+        self.outlet.sender.note_time(now);
         if now >= self.heard.saturating_add(KEEPALIVE_AFTER) {
             self.set_keep_alive(KEEPALIVE_AGAIN);
         }
@@ -252,11 +245,12 @@ impl Connection {
         }
         let smoltcp = match self.done_since {
             Some(_) => None,
-            None => self.interface.poll_at(stack_instant(now), &self.sockets),
+            None => self.interface.poll_at(self.smoltcp_time(now), &self.sockets),
         };
-        let nanos = |micros| u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
+        let ahead = self.ahead.as_micros() as i64;
+        let nanos = |micros: i64| u64::try_from(micros - ahead).unwrap_or(0).saturating_mul(1000);
         let smoltcp = smoltcp.map(|at| Instant::from_nanos(nanos(at.total_micros())));
-        smoltcp.into_iter().chain(self.overdue()).min()
+        smoltcp.into_iter().chain(self.overdue()).chain(self.outlet.sender.deadline()).min()
     }
 
     /// Reads what lies in one piece, at most all of it, by telling how much of it was taken. `Ok(None)`: nothing lies there.
@@ -264,7 +258,10 @@ impl Connection {
         let (is_early, ending) = (self.is_early(), self.ending);
         let tcp = self.tcp();
         if tcp.can_recv() {
+            let before = tcp.recv_queue();
             let taken = tcp.recv(|bytes| take(bytes));
+            let read = before - tcp.recv_queue();
+            self.read_to = self.read_to.wrapping_add(read as u32);
             return taken.map(Some).map_err(|_| Over::Finished);
         }
         if let Some(broken) = ending.filter(|ending| *ending != Ending::Finished) {
@@ -322,6 +319,7 @@ impl Connection {
         let least = if self.is_v4 { MTU_MIN_V4_BYTES } else { MTU_MIN_V6_BYTES };
         let segment_bytes = mtu_bytes.max(least) - self.outlet.header_bytes;
         self.outlet.segment_bytes = self.outlet.segment_bytes.min(segment_bytes);
+        self.outlet.sender.set_segment_bytes(self.outlet.segment_bytes);
     }
 
     /// Wakes when there is something to read, or nothing will come any more.
@@ -390,79 +388,96 @@ impl Connection {
     }
 
     fn give(&mut self, now: Instant, out: &mut Outgoing) {
+        if self.outlet.sender.must_go_back() {
+            self.ahead += GO_BACK;
+        }
         let at = self.smoltcp_time(now);
         let mut wire = Wire::new(None, &mut self.outlet, out);
         while self.interface.poll_egress(at, &mut wire, &mut self.sockets) == PollResult::SocketStateChanged {
         }
+        self.outlet.sender.settle(now);
     }
 
-    /// Which segments fit both ends, and how the other end counts its window.
-    fn learn_offer(&mut self, syn: &mut [u8]) {
+    /// Which segments fit both ends, and how the other end counts its window. Nothing is known of the path yet, so smoltcp
+    /// sees no more of the window than that.
+    fn learn_offer(&mut self, syn: &mut [u8], header: &Header) {
         let offer = limit_offer(syn, self.outlet.mss);
-        self.window_shift = offer.window_shift;
         // smoltcp has the same floor.
         let mss = offer.mss.filter(|mss| *mss != 0).map_or(DEFAULT_MSS, |mss| mss.max(48));
-        self.outlet.segment_bytes = self.outlet.segment_bytes.min(mss);
-        if let Some(header) = Header::read(syn) {
-            let window = header.window.min(self.initial_window().try_into().unwrap_or(u16::MAX));
-            header.put_window(syn, window);
-            self.acknowledged = header.acknowledgment;
-        }
+        let segment_bytes = self.outlet.segment_bytes.min(mss);
+        self.outlet.segment_bytes = segment_bytes;
+        self.read_to = header.sequence.wrapping_add(1);
+        let window =
+            self.outlet.sender.learn(segment_bytes, offer.window_shift, offer.is_selective, header.window);
+        header.put_window(syn, window);
     }
 
-    /// Nothing is known of the path before the first data were acknowledged: an initial window of data may be under way. The
-    /// congestion control takes over from there, and learns of the acknowledgement first.
-    fn limit_window(&mut self, packet: &mut [u8], header: &Header) {
-        if self.acknowledged == 0 {
-            // Ours was the first SYN of the two; this answers it.
-            self.acknowledged = header.acknowledgment;
+    /// What the other end says of what it got. smoltcp sees the window that the sender allows. Says whether there is something
+    /// in it for smoltcp: it takes repeated acknowledgments for a sign to send again, which is the sender's to decide.
+    fn hear(&mut self, now: Instant, packet: &mut [u8], header: &Header, out: &mut Outgoing) -> bool {
+        if matches!(self.state(), State::Listen | State::SynSent) {
+            return true;
         }
-        if header.flags.ack() && distance(header.acknowledgment, self.acknowledged) > 0 {
-            self.is_fresh = false;
-            self.tcp().set_congestion_control(tcp::CongestionControl::Cubic);
-            return;
+        let unacknowledged = self.unacknowledged();
+        let sender = &mut self.outlet.sender;
+        let Some(news) = sender.news(header.acknowledgment).filter(|news| *news <= unacknowledged) else {
+            return true;
+        };
+        let window = sender.hear(now, header, header.held(packet));
+        header.put_window(packet, window);
+        let is_new = news > 0 || self.window.replace(window) != Some(window);
+        let expected = self.expected();
+        let ahead = distance(header.sequence, expected);
+        // Nothing it carries could be taken now: neither data nor, ahead of its place, FIN.
+        let is_empty = header.payload_bytes == 0 && if header.flags.fin() { ahead > 0 } else { ahead >= 0 };
+        if is_empty && !is_new && unacknowledged > 0 {
+            return false;
         }
-        let window = self.initial_window() >> self.window_shift;
-        header.put_window(packet, header.window.min(window.try_into().unwrap_or(u16::MAX).max(1)));
-    }
-
-    fn initial_window(&self) -> usize {
-        let segment_bytes = usize::from(self.outlet.segment_bytes);
-        (INITIAL_WINDOW_SEGMENTS * segment_bytes).min(INITIAL_WINDOW_BYTES.max(2 * segment_bytes))
-    }
-
-    /// smoltcp takes no segment while our window is closed, unless it is empty and begins right at the window. Where both ends
-    /// send more than they read, each would wait for the other for ever, and an end that has probed the window could not
-    /// break off; RFC 9293 section 3.10.7.4 wants valid acknowledgements and resets taken all the same.
-    fn hear_behind_closed_window(
-        &mut self,
-        now: Instant,
-        packet: &mut [u8],
-        header: &Header,
-        out: &mut Outgoing,
-    ) {
-        let tcp = self.tcp();
-        let is_closed = tcp.recv_capacity() - tcp.recv_queue() < WINDOW_UNIT_MAX;
-        if !is_closed || header.flags.syn() {
-            return;
-        }
-        let expected = self.outlet.expected;
-        if header.flags.rst() {
-            let ahead = distance(header.sequence, expected);
-            if (0..=WINDOW_UNIT_MAX as i32).contains(&ahead) {
-                header.put_sequence(packet, expected);
-            }
-        } else if header.flags.ack()
+        // RFC 9293 section 3.10.7.4 wants valid acknowledgments taken even where the window is closed. smoltcp takes none of a
+        // segment that lies outside of its window, and would be behind the sender.
+        if is_new
+            && (ahead != 0 || self.is_window_closed())
             && let Some(bare) = header.bare(packet, expected, header.acknowledgment)
         {
             self.take(now, bare.bytes(), out);
         }
+        true
     }
 
-    /// smoltcp takes repeated acknowledgements for a sign to send data again, and forgets to send FIN again if there are none.
-    fn would_stop_fin(&mut self, header: &Header) -> bool {
-        let is_repeated = header.is_bare_acknowledgment() && header.acknowledgment == self.acknowledged;
-        is_repeated && self.is_owed() && self.tcp().send_queue() == 0
+    /// smoltcp takes no reset that does not begin right at a closed window, and so an end that has probed the window could not
+    /// break off.
+    fn hear_reset(&mut self, packet: &mut [u8], header: &Header) {
+        let expected = self.outlet.expected;
+        let ahead = distance(header.sequence, expected);
+        if self.is_window_closed() && (0..=WINDOW_UNIT_MAX as i32).contains(&ahead) {
+            header.put_sequence(packet, expected);
+        }
+    }
+
+    fn is_window_closed(&mut self) -> bool {
+        let tcp = self.tcp();
+        tcp.recv_capacity() - tcp.recv_queue() < WINDOW_UNIT_MAX
+    }
+
+    /// Where the other end's next byte belongs.
+    fn expected(&self) -> u32 {
+        let is_finished = match self.state() {
+            State::CloseWait | State::Closing | State::LastAck | State::TimeWait => true,
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
+            State::Established | State::FinWait1 | State::FinWait2 => false,
+        };
+        self.read_to.wrapping_add(self.unread() as u32).wrapping_add(is_finished.into())
+    }
+
+    /// What the other end may acknowledge: bytes, and FIN.
+    fn unacknowledged(&self) -> usize {
+        let queued = self.sockets.get::<tcp::Socket<'_>>(self.socket).send_queue();
+        let has_finished = match self.state() {
+            State::FinWait1 | State::Closing | State::LastAck => true,
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
+            State::Established | State::FinWait2 | State::CloseWait | State::TimeWait => false,
+        };
+        queued + usize::from(has_finished)
     }
 
     /// Merged segments are acknowledged at once, as two of them would be (RFC 9293 section 3.8.6.3); so is the last one.
@@ -549,7 +564,7 @@ impl Connection {
     }
 
     fn smoltcp_time(&self, now: Instant) -> StackInstant {
-        stack_instant(self.done_since.unwrap_or(now))
+        stack_instant(self.done_since.unwrap_or(now).saturating_add(self.ahead))
     }
 
     fn tcp(&mut self) -> &mut tcp::Socket<'static> {

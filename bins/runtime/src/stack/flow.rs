@@ -76,7 +76,7 @@ thread_local! {
 impl TcpFlow {
     /// What an open flow takes, without its buffers.
     #[cfg(test)]
-    pub(super) const BYTES: usize = size_of::<TcpFlow>() + size_of::<Open>() + Connection::SOCKET_BYTES;
+    pub(super) const BYTES: usize = size_of::<TcpFlow>() + size_of::<Open>() + Connection::BYTES_BESIDE;
 
     /// A flow whose SYN waits for an answer.
     pub(super) fn pending(stack: &Arc<Inner>, key: Key, worker: usize, syn: &[u8]) -> Arc<TcpFlow> {

@@ -16,6 +16,7 @@
 //! wait by 32 MiB, packets behind a door by a mebibyte, pieces by 4 MiB.
 
 mod budget;
+mod congestion;
 mod connection;
 mod datagrams;
 mod door;
@@ -27,7 +28,11 @@ mod packet;
 mod pending;
 mod pieces;
 mod receive;
+mod recovery;
+mod round_trip;
+mod scoreboard;
 mod segment;
+mod sender;
 mod services;
 mod stats;
 mod stream;

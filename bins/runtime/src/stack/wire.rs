@@ -8,6 +8,7 @@ use smoltcp::phy::{self, Checksum, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
 use super::segment::{Header, distance, limit_offer};
+use super::sender::Sender;
 use crate::offload;
 use crate::tun::VirtioHeader;
 
@@ -60,6 +61,15 @@ impl Outgoing {
     fn has_room(&self) -> bool {
         self.room.is_none_or(|room| self.bytes.len() < room)
     }
+
+    /// What lies from `start` on is a packet.
+    fn finish(&mut self, start: usize, segment_bytes: u16) {
+        match offload::leave_checksum(&mut self.bytes[start..], Some(segment_bytes)) {
+            Some(header) => self.packets.push((start..self.bytes.len(), header)),
+            // Not TCP: smoltcp answers a stray packet with an ICMP error, for which the node has builders of its own.
+            None => self.bytes.truncate(start),
+        }
+    }
 }
 
 /// How a connection's packets are made, and how far they have come.
@@ -75,6 +85,10 @@ pub(super) struct Outlet {
     pub(super) expected: u32,
     /// All headers of a segment without options.
     pub(super) header_bytes: u16,
+    /// What of it may leave, and what leaves again.
+    pub(super) sender: Sender,
+    /// Acknowledgment number and window that the other end was told last.
+    told: (u32, u16),
 }
 
 /// For one call of smoltcp. smoltcp believes in an MTU that is never reached: it neither sends IPv6 super-packets beyond the
@@ -152,37 +166,65 @@ impl phy::TxToken for Send<'_> {
     where
         F: FnOnce(&mut [u8]) -> R,
     {
-        let Outgoing { bytes, packets, .. } = self.out;
-        let range = bytes.len()..bytes.len() + len;
-        bytes.resize(range.end, 0);
-        let packet = &mut bytes[range.clone()];
+        let start = self.out.bytes.len();
+        self.out.bytes.resize(start + len, 0);
+        let packet = &mut self.out.bytes[start..];
         let result = work(packet);
-        self.outlet.note(packet);
-        match offload::leave_checksum(packet, Some(self.outlet.segment_bytes)) {
-            Some(header) => packets.push((range, header)),
-            // Not TCP: smoltcp answers a stray packet with an ICMP error, for which the node has builders of its own.
-            None => bytes.truncate(range.start),
+        match self.outlet.note(packet) {
+            None => self.out.finish(start, self.outlet.segment_bytes),
+            Some(parts) => {
+                self.out.bytes.truncate(start);
+                for part in parts {
+                    let start = self.out.bytes.len();
+                    self.out.bytes.extend_from_slice(&part);
+                    self.out.finish(start, self.outlet.segment_bytes);
+                }
+            }
         }
         result
     }
 }
 
 impl Outlet {
+    /// For packets that carry so much, and have so long headers.
+    pub(super) fn new(mss: u16, header_bytes: u16) -> Outlet {
+        let sender = Sender::new(mss);
+        Outlet { mss, segment_bytes: mss, sent: 0, expected: 0, header_bytes, sender, told: (0, 0) }
+    }
+
     /// A SYN announces our own MSS; what is sent for the first time is noted. An acknowledgement begins behind all that was
     /// sent: smoltcp has it begin where it retransmits, before the other end's window, and so the other end must not take it
     /// (RFC 9293 section 3.10.7.4). Two ends that retransmit at one time would never hear each other again.
-    fn note(&mut self, packet: &mut [u8]) {
-        let Some(header) = Header::read(packet) else { return };
+    /// Says what leaves in its place, if it does not leave as it is.
+    fn note(&mut self, packet: &mut [u8]) -> Option<Vec<Vec<u8>>> {
+        let header = Header::read(packet)?;
+        let told = self.told;
         if header.flags.ack() {
             self.expected = header.acknowledgment;
+            self.told = (header.acknowledgment, header.window);
         }
         if header.flags.syn() {
             limit_offer(packet, self.mss);
             self.sent = header.end();
-        } else if header.is_bare_acknowledgment() {
+            self.sender.begin(self.sent);
+            return None;
+        }
+        if header.is_bare_acknowledgment() {
             header.put_sequence(packet, self.sent);
-        } else if distance(header.end(), self.sent) > 0 {
+        }
+        if header.flags.rst() || header.end() == header.sequence {
+            return None;
+        }
+        if distance(header.end(), self.sent) > 0 {
             self.sent = header.end();
         }
+        let parts = self.sender.leave(header.sequence, header.end())?;
+        let mut packets: Vec<_> = parts.into_iter().filter_map(|part| header.part(packet, part)).collect();
+        if packets.is_empty() && told != self.told {
+            // The acknowledgment that it carries is new all the same.
+            packets.extend(header.part(packet, header.sequence..header.sequence));
+            packets.iter_mut().for_each(|packet| header.put_sequence(packet, self.sent));
+        }
+        Some(packets)
     }
 }
