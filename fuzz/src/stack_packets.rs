@@ -14,10 +14,11 @@ use router_core::packet::{PacketMut, TcpFlags, Transport};
 use router_core::sim::wire::{self, PieceRange, Segment};
 use sluice_runtime::offload::{SuperPacket, complete_checksum};
 use sluice_runtime::stack::{
-    Arrival, Arrivals, EchoFlow, PendingTcp, Stack, StackConfig, TcpListener, TcpStream, UdpFlow, UdpSocket,
+    Arrival, EchoFlow, PendingTcp, Stack, StackConfig, TcpListener, TcpStream, UdpFlow, UdpSocket,
 };
 use sluice_runtime::tun::{Gso, PartialChecksum, Segmentation, VirtioHeader};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{Input, Tally, Target};
 
@@ -87,7 +88,7 @@ struct Play {
     stack: Stack,
     listener: TcpListener,
     socket: UdpSocket,
-    arrivals: Arrivals,
+    arrivals: UnboundedReceiver<Arrival>,
     pending: Vec<PendingTcp>,
     streams: Vec<TcpStream>,
     udp: Vec<UdpFlow>,
@@ -109,11 +110,14 @@ impl Play {
             workers: 1,
         };
         let stack = Stack::new(config, tasks);
+        let (sender, arrivals) = unbounded_channel();
+        let taker = Box::new(move |arrival| drop(sender.send(arrival)));
+        stack.set_foreign(taker).expect("nobody else takes them");
         Play {
             is_v4,
             listener: stack.listen(own).expect("our own address"),
             socket: stack.bind_udp(own).expect("our own address"),
-            arrivals: stack.foreign().expect("nobody else takes them"),
+            arrivals,
             stack,
             pending: Vec::new(),
             streams: Vec::new(),
@@ -146,7 +150,7 @@ impl Play {
                 Poll::Ready(Some((stream, _))) => self.streams.push(stream),
                 Poll::Ready(None) | Poll::Pending => {}
             },
-            12 => match poll(self.arrivals.next()) {
+            12 => match poll(self.arrivals.recv()) {
                 Poll::Ready(Some(Arrival::Tcp(pending))) => self.pending.push(pending),
                 Poll::Ready(Some(Arrival::Udp(flow))) => self.udp.push(flow),
                 Poll::Ready(Some(Arrival::Echo(flow))) => self.echo.push(flow),

@@ -119,8 +119,9 @@ fn serve(
 ) -> Result<(SocketsSettings, Arc<SocketsCounters>), Failure> {
     let taken =
         |error| Failure::new(Exit::Failed, "what leaves by sockets is served already").because(&error);
-    let (arrivals, counters) = (stack.foreign().map_err(taken)?, Arc::<SocketsCounters>::default());
-    tasks.spawn(sockets::serve(arrivals, settings.clone(), Arc::clone(&counters)));
+    let counters = Arc::<SocketsCounters>::default();
+    let taker = sockets::taker(settings.clone(), Arc::clone(&counters), tasks.handle().clone());
+    stack.set_foreign(taker).map_err(taken)?;
     Ok((settings.clone(), counters))
 }
 

@@ -188,7 +188,7 @@ impl TcpFlow {
     }
 
     /// Answers the SYN.
-    pub(super) fn accept(self: &Arc<Self>) -> Result<(), NoRoom> {
+    pub(super) fn accept(self: &Arc<Self>, from: From) -> Result<(), NoRoom> {
         let stack = self.stack.upgrade().ok_or(NoRoom)?;
         let mut guarded = self.lock();
         let State::Pending(syn) = &mut guarded.state else { return Ok(()) };
@@ -197,7 +197,7 @@ impl TcpFlow {
         let size = Size { buffer_bytes: buffers.bytes(), mtu_bytes: stack.mtu_bytes };
         let connection = Connection::passive(clock::now(), self.key.local, size, stack.connection_seed());
         guarded.state = State::Open(Box::new(Open::new(connection, buffers)));
-        self.work(guarded, From::Task, |connection, now, out| connection.receive(now, &mut syn, out));
+        self.work(guarded, from, |connection, now, out| connection.receive(now, &mut syn, out));
         Ok(())
     }
 

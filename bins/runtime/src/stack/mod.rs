@@ -3,9 +3,9 @@
 //! `flow` for TCP.
 //!
 //! ```text
-//! worker ── receive ──┬── flow (smoltcp) ── stream ── a task     TcpListener, Arrivals, Stack::connect
-//!    ^                ├── datagrams ─────── udp ───── a task     UdpSocket, Arrivals
-//!    └──── door <─────┴── datagrams ─────── echo ──── a task     Arrivals
+//! worker ── receive ──┬── flow (smoltcp) ── stream ── a task     TcpListener, Taker, Stack::connect
+//!    ^                ├── datagrams ─────── udp ───── a task     UdpSocket, Taker
+//!    └──── door <─────┴── datagrams ─────── echo ──── a task     Taker
 //! ```
 //! A packet is worked on by the thread of the worker that brings it, and what follows from it lies behind that worker's
 //! door when it comes back. Tasks read, write and answer from threads of their own; the worker is rung for then. Services
@@ -48,7 +48,7 @@ pub(crate) mod tests;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use router_core::packet::Protocol;
 use tokio::sync::mpsc;
@@ -58,7 +58,7 @@ pub use self::door::{Door, Full, Ring};
 pub use self::echo::{EchoFlow, EchoRequest};
 pub use self::flow::NoRoom;
 pub use self::listener::TcpListener;
-pub use self::pending::{Arrival, Arrivals, PendingTcp};
+pub use self::pending::{Arrival, PendingTcp, Taker};
 pub use self::stats::{Lost, StackStats};
 pub use self::stream::TcpStream;
 pub use self::udp::{Datagram, UdpFlow, UdpSocket};
@@ -77,8 +77,6 @@ use self::waiting::Waiting;
 use crate::tun::VirtioHeader;
 
 // Our own choices.
-/// Flows to foreign addresses that nobody has taken; one more is not answered, and its client tries again.
-const ARRIVALS_MAX: usize = 1024;
 /// Connections to one of our own ports that nobody has taken; one more is reset.
 const BACKLOG_MAX: usize = 128;
 /// Of our own connections. RFC 6335 section 6: dynamic ports.
@@ -117,7 +115,7 @@ struct Inner {
     larder: Larder,
     pieces: Mutex<Pieces>,
     services: Services,
-    foreign: RwLock<Option<mpsc::Sender<Arrival>>>,
+    foreign: OnceLock<Taker>,
     doors: Vec<Door>,
     timers: Timers,
     waiting: Waiting,
@@ -157,7 +155,7 @@ impl Stack {
             larder: Larder::default(),
             pieces: Mutex::default(),
             services: Services::default(),
-            foreign: RwLock::new(None),
+            foreign: OnceLock::new(),
             doors: (0..config.workers.max(1)).map(|_| Door::default()).collect(),
             timers: Timers::default(),
             waiting: Waiting::default(),
@@ -172,18 +170,13 @@ impl Stack {
         Stack(inner)
     }
 
-    /// Flows to addresses that are none of ours. Until somebody takes them they are refused.
+    /// Has somebody take the flows to addresses that are none of ours, as long as the stack lives. Until then they are
+    /// refused.
     ///
     /// # Errors
-    /// If somebody has, and holds them.
-    pub fn foreign(&self) -> Result<Arrivals, Taken> {
-        let mut foreign = self.0.foreign.write().unwrap_or_else(PoisonError::into_inner);
-        if foreign.as_ref().is_some_and(|sender| !sender.is_closed()) {
-            return Err(Taken);
-        }
-        let (sender, receiver) = mpsc::channel(ARRIVALS_MAX);
-        *foreign = Some(sender);
-        Ok(Arrivals(receiver))
+    /// If somebody does.
+    pub fn set_foreign(&self, taker: Taker) -> Result<(), Taken> {
+        self.0.foreign.set(taker).map_err(|_| Taken)
     }
 
     /// Takes connections at one of our own addresses.

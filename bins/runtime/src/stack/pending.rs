@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use router_core::packet::PacketMut;
 use router_core::packet::build::{self, BUILT_BYTES_MAX, BuildError, Notice};
-use tokio::sync::mpsc;
 
 use super::Inner;
 use super::door::From;
@@ -25,15 +24,9 @@ pub enum Arrival {
     Echo(EchoFlow),
 }
 
-/// All flows to addresses that are none of ours. When it is dropped they are refused again.
-pub struct Arrivals(pub(super) mpsc::Receiver<Arrival>);
-
-impl Arrivals {
-    /// The next one; `None` when the stack is gone.
-    pub async fn next(&mut self) -> Option<Arrival> {
-        self.0.recv().await
-    }
-}
+/// Takes flows to addresses that are none of ours. It is called on the thread of the worker that brings the first packet, and
+/// packets wait until it returns.
+pub type Taker = Box<dyn Fn(Arrival) + Send + Sync>;
 
 /// A SYN that nobody has answered yet. No buffer is held for it. Dropped, it is answered with a reset.
 pub struct PendingTcp {
@@ -63,9 +56,21 @@ impl PendingTcp {
     ///
     /// # Errors
     /// If there is no memory for its buffers; then it is reset.
-    pub fn accept(mut self) -> Result<TcpStream, NoRoom> {
+    pub fn accept(self) -> Result<TcpStream, NoRoom> {
+        self.answer_syn(From::Task)
+    }
+
+    /// The same for a [`Taker`], which need not wake the worker on whose thread it is called.
+    ///
+    /// # Errors
+    /// As for [`PendingTcp::accept`].
+    pub fn accept_at_once(self) -> Result<TcpStream, NoRoom> {
+        self.answer_syn(From::Worker)
+    }
+
+    fn answer_syn(mut self, from: From) -> Result<TcpStream, NoRoom> {
         let flow = self.flow.as_ref().ok_or(NoRoom)?;
-        flow.accept()?;
+        flow.accept(from)?;
         self.flow.take().map(TcpStream::new).ok_or(NoRoom)
     }
 

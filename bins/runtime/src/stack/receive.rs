@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 
 use router_core::packet::build::{self, BUILT_BYTES_MAX, Notice, Unreachable};
 use router_core::packet::{Echo, IcmpError, PacketMut, Transport};
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::datagrams::{self, Parcel};
 use super::door::From;
@@ -210,20 +209,10 @@ impl Incoming<'_, '_> {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let sender = self.stack.foreign.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(sender) = sender else {
-            arrival.decline();
-            return self.refuse(PROHIBITED);
-        };
-        match sender.try_send(arrival) {
-            Ok(()) => {}
-            // The client sends again.
-            Err(TrySendError::Full(arrival)) => {
-                arrival.decline();
-                self.stack.stats.lose(Lost::Backlog);
-            }
-            Err(TrySendError::Closed(arrival)) => {
-                arrival.decline();
+        match self.stack.foreign.get() {
+            Some(take) => take(arrival),
+            None => {
+                arrival.forget();
                 self.refuse(PROHIBITED);
             }
         }
@@ -309,8 +298,8 @@ fn is_host(at: &SocketAddr) -> bool {
 }
 
 impl Arrival {
-    /// Forgets it without an answer.
-    fn decline(self) {
+    /// Leaves it without an answer.
+    fn forget(self) {
         match self {
             Arrival::Tcp(pending) => pending.forget(),
             Arrival::Udp(_) | Arrival::Echo(_) => {}

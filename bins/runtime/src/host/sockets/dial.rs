@@ -1,4 +1,5 @@
-//! Dialling a device, before its client is answered. Read first: `reactions`. Called by `connections`.
+//! Dialling a device, before its client is answered. Read first: connect(2) on EINPROGRESS, `reactions`. Called by
+//! `connections`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,8 +7,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_oobinline;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
 
 use super::error_queue;
 use crate::host::config::sockets::{SocketsSettings, Sources};
@@ -31,39 +32,76 @@ pub(super) enum Undialled {
     Abandoned,
 }
 
-/// A connection to `device`, unless `client_gone` comes first.
-///
-/// # Errors
-/// Why not.
-pub(super) async fn dial(
-    device: SocketAddr,
-    settings: &SocketsSettings,
-    client_gone: impl Future<Output = ()>,
-) -> Result<TcpStream, Undialled> {
-    let attempt = tokio::time::timeout(settings.connect_timeout, connect(device, &settings.sources));
-    tokio::select! {
-        biased;
-        outcome = attempt => match outcome {
-            Ok(connected) => connected.map_err(Undialled::Failed),
-            Err(_) => Err(Undialled::TimedOut),
-        },
-        () = client_gone => Err(Undialled::Abandoned),
-    }
+/// A connection to a device that was asked for.
+pub(super) struct Dial {
+    socket: Socket,
+    is_connected: bool,
 }
 
-async fn connect(device: SocketAddr, sources: &Sources) -> io::Result<TcpStream> {
-    let socket = if device.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+/// Asks `device` for a connection, and does not wait.
+///
+/// # Errors
+/// What the system says at once.
+pub(super) fn begin(device: SocketAddr, sources: &Sources) -> io::Result<Dial> {
+    let socket = Socket::new(Domain::for_address(device), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
     if let Some(source) = sources.towards(device.ip()) {
         error_queue::share_ports(socket.as_fd())?;
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     // What the client's stack has held back it has held back already.
-    socket.set_nodelay(true)?;
+    socket.set_tcp_nodelay(true)?;
     // Urgent data stay where they are in the stream.
     set_socket_oobinline(&socket, true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    SockRef::from(&socket).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))?;
-    socket.connect(device).await
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))?;
+    let is_connected = match socket.connect(&device.into()) {
+        Ok(()) => true,
+        // On one host, and between hosts that are only as far apart as a cable, the answer may have come meanwhile.
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => socket.peer_addr().is_ok(),
+        Err(error) => return Err(error),
+    };
+    Ok(Dial { socket, is_connected })
+}
+
+impl Dial {
+    /// Whether the device has answered already.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// The connection, to be called within a runtime. It may not stand yet.
+    ///
+    /// # Errors
+    /// If the runtime cannot watch it.
+    pub(super) fn into_stream(self) -> io::Result<TcpStream> {
+        TcpStream::from_std(self.socket.into())
+    }
+
+    /// The connection once it stands, unless `client_gone` comes first.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) async fn end(
+        self,
+        settings: &SocketsSettings,
+        client_gone: impl Future<Output = ()>,
+    ) -> Result<TcpStream, Undialled> {
+        tokio::select! {
+            biased;
+            outcome = tokio::time::timeout(settings.connect_timeout, self.connected()) => match outcome {
+                Ok(connected) => connected.map_err(Undialled::Failed),
+                Err(_) => Err(Undialled::TimedOut),
+            },
+            () = client_gone => Err(Undialled::Abandoned),
+        }
+    }
+
+    async fn connected(self) -> io::Result<TcpStream> {
+        let stream = self.into_stream()?;
+        stream.writable().await?;
+        stream.take_error()?.map_or(Ok(stream), Err)
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +109,15 @@ mod tests {
     use super::*;
     use crate::host::sockets::tests::settings;
     use std::future::{pending, ready};
+
+    async fn dial(
+        device: SocketAddr,
+        settings: &SocketsSettings,
+        client_gone: impl Future<Output = ()>,
+    ) -> Result<TcpStream, Undialled> {
+        let dial = begin(device, &settings.sources).map_err(Undialled::Failed)?;
+        dial.end(settings, client_gone).await
+    }
 
     #[tokio::test]
     async fn a_device_that_listens_is_reached_from_the_configured_source() {
@@ -87,6 +134,10 @@ mod tests {
     async fn a_closed_port_refuses_and_a_client_that_goes_ends_the_dial() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let device = listener.local_addr().unwrap();
+        assert!(
+            begin(device, &Sources::default()).unwrap().is_connected(),
+            "a device on this host answers at once"
+        );
         drop(listener);
         let refused = dial(device, &settings(), pending()).await.unwrap_err();
         assert!(

@@ -7,8 +7,10 @@
 //!                                     └── ping ───────┴─────── a ping socket for each flow
 //! ```
 //! A device is dialled before its client is answered, so that refused is refused and unreachable is unreachable, at the
-//! moment this host learns it. Each flow is a task of its own; there are at most `connections_max` of them, and one more
-//! is refused. `reactions` is the one table of errors.
+//! moment this host learns it. The dial begins on the thread of the worker that brings the SYN, and where the device
+//! answers at once so does that worker: each other thread that must wake costs a connection more than all the rest. Else
+//! each flow is a task of its own; there are at most `connections_max` of them, and one more is refused. `reactions` is the
+//! one table of errors.
 
 mod connections;
 mod counters;
@@ -27,13 +29,14 @@ use std::time::Instant;
 
 use router_core::packet::build::{Notice, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::counters::SocketsCounters;
 use self::reactions::Reaction;
 use self::seldom::Seldom;
 use super::config::sockets::SocketsSettings;
-use crate::stack::{Arrival, Arrivals};
+use crate::stack::{Arrival, Taker};
 
 /// What a program needs beside connections: its own files, its threads, those who administer it.
 const OTHER_DESCRIPTORS: u64 = 256;
@@ -47,8 +50,8 @@ pub(super) struct Office {
     turned_away: Seldom,
 }
 
-/// Serves what arrives, each flow in a task of its own, until nothing arrives any more.
-pub async fn serve(mut arrivals: Arrivals, settings: SocketsSettings, counters: Arc<SocketsCounters>) {
+/// Serves what arrives, each flow in a task of its own.
+pub fn taker(settings: SocketsSettings, counters: Arc<SocketsCounters>, tasks: Handle) -> Taker {
     allow_descriptors(&settings);
     let seats = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let office = Arc::new(Office {
@@ -58,23 +61,34 @@ pub async fn serve(mut arrivals: Arrivals, settings: SocketsSettings, counters: 
         pings_forbidden: Seldom::default(),
         turned_away: Seldom::default(),
     });
-    while let Some(arrival) = arrivals.next().await {
-        match Arc::clone(&seats).try_acquire_owned() {
-            Ok(seat) => drop(tokio::spawn(seated(Arc::clone(&office), arrival, seat))),
-            Err(_) => office.turn_away(arrival),
-        }
-    }
-}
-
-async fn seated(office: Arc<Office>, arrival: Arrival, _seat: OwnedSemaphorePermit) {
-    match arrival {
-        Arrival::Tcp(client) => connections::serve(&office, client).await,
-        Arrival::Udp(flow) => datagrams::serve(&office, flow).await,
-        Arrival::Echo(flow) => ping::serve(&office, flow).await,
-    }
+    Box::new(move |arrival| match Arc::clone(&seats).try_acquire_owned() {
+        Ok(seat) => Arc::clone(&office).seat(&tasks, arrival, seat),
+        Err(_) => office.turn_away(arrival),
+    })
 }
 
 impl Office {
+    fn seat(self: Arc<Self>, tasks: &Handle, arrival: Arrival, seat: OwnedSemaphorePermit) {
+        // Dropping the handle leaves the task alone.
+        drop(match arrival {
+            Arrival::Tcp(client) => {
+                let begun = connections::begin(&self, client);
+                tasks.spawn(async move {
+                    connections::serve(&self, begun).await;
+                    drop(seat);
+                })
+            }
+            Arrival::Udp(flow) => tasks.spawn(async move {
+                datagrams::serve(&self, flow).await;
+                drop(seat);
+            }),
+            Arrival::Echo(flow) => tasks.spawn(async move {
+                ping::serve(&self, flow).await;
+                drop(seat);
+            }),
+        });
+    }
+
     /// A flow for which there is no seat: refused if that costs nothing, else forgotten.
     fn turn_away(&self, arrival: Arrival) {
         self.counters.turned_away.add(1);

@@ -35,8 +35,7 @@ impl Site {
 
     fn with(settings: SocketsSettings) -> Site {
         let (cable, counters) = (Cable::new(), Arc::<SocketsCounters>::default());
-        let arrivals = cable.far.foreign().unwrap();
-        tokio::spawn(serve(arrivals, settings, Arc::clone(&counters)));
+        cable.far.set_foreign(taker(settings, Arc::clone(&counters), Handle::current())).unwrap();
         Site { cable, counters }
     }
 

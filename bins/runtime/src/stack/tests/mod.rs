@@ -98,6 +98,13 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("too slow")
 }
 
+/// All flows to addresses that are none of the stack's.
+fn arrivals(stack: &Stack) -> mpsc::UnboundedReceiver<Arrival> {
+    let (sender, arrivals) = mpsc::unbounded_channel();
+    stack.set_foreign(Box::new(move |arrival| drop(sender.send(arrival)))).unwrap();
+    arrivals
+}
+
 /// Waits until it holds.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let start = std::time::Instant::now();

@@ -146,13 +146,13 @@ async fn a_watcher_hears_of_a_reset_while_data_waits_and_not_of_an_end() {
 #[tokio::test]
 async fn a_foreign_connection_waits_without_buffers_until_it_is_answered() {
     let cable = Cable::new();
-    let mut arrivals = cable.far.foreign().unwrap();
-    assert_eq!(cable.far.foreign().err(), Some(Taken));
+    let mut arrivals = arrivals(&cable.far);
+    assert_eq!(cable.far.set_foreign(Box::new(drop)), Err(Taken));
     for at in ["192.0.2.7:22", "[2001:db8::7]:22"] {
         let at: SocketAddr = at.parse().unwrap();
         let connecting = cable.near.connect(near(at), at);
         let answering = async {
-            let Some(Arrival::Tcp(pending)) = arrivals.next().await else { panic!("no connection") };
+            let Some(Arrival::Tcp(pending)) = arrivals.recv().await else { panic!("no connection") };
             assert_eq!((pending.local(), cable.far.stats().buffer_bytes), (at, 0));
             assert_eq!(pending.remote().ip(), near(at));
             let stream = pending.accept().unwrap();
@@ -168,7 +168,7 @@ async fn a_foreign_connection_waits_without_buffers_until_it_is_answered() {
 async fn a_foreign_connection_is_refused_in_the_way_that_was_chosen() {
     use router_core::packet::build::{Notice, Unreachable};
     let cable = Cable::new();
-    let mut arrivals = cable.far.foreign().unwrap();
+    let mut arrivals = arrivals(&cable.far);
     let at: SocketAddr = "192.0.2.7:22".parse().unwrap();
     for (refusal, kind) in [
         (None, io::ErrorKind::ConnectionRefused),
@@ -177,7 +177,7 @@ async fn a_foreign_connection_is_refused_in_the_way_that_was_chosen() {
         (Some(Notice::Unreachable(Unreachable::AdminProhibited)), io::ErrorKind::PermissionDenied),
     ] {
         let answering = async {
-            let Some(Arrival::Tcp(pending)) = arrivals.next().await else { panic!("no connection") };
+            let Some(Arrival::Tcp(pending)) = arrivals.recv().await else { panic!("no connection") };
             match refusal {
                 None => pending.reset(),
                 Some(notice) => pending.unreachable(notice, None),
@@ -192,11 +192,11 @@ async fn a_foreign_connection_is_refused_in_the_way_that_was_chosen() {
 #[tokio::test]
 async fn a_client_that_gives_up_is_gone() {
     let cable = Cable::new();
-    let mut arrivals = cable.far.foreign().unwrap();
+    let mut arrivals = arrivals(&cable.far);
     let at: SocketAddr = "192.0.2.7:22".parse().unwrap();
     let connecting = tokio::time::timeout(Duration::from_millis(100), cable.near.connect(near(at), at));
     let waiting = async {
-        let Some(Arrival::Tcp(pending)) = arrivals.next().await else { panic!("no connection") };
+        let Some(Arrival::Tcp(pending)) = arrivals.recv().await else { panic!("no connection") };
         pending.gone().await;
         assert_eq!(cable.far.stats().flows, 0);
         assert!(pending.accept().is_ok_and(|stream| {
@@ -248,9 +248,9 @@ async fn a_connection_without_room_for_buffers_is_reset() {
             config.buffer_bytes_max = 1000;
         }
     });
-    let mut arrivals = cable.far.foreign().unwrap();
+    let mut arrivals = arrivals(&cable.far);
     let answering = async {
-        let Some(Arrival::Tcp(pending)) = arrivals.next().await else { panic!("no connection") };
+        let Some(Arrival::Tcp(pending)) = arrivals.recv().await else { panic!("no connection") };
         assert_eq!(pending.accept().err(), Some(NoRoom));
     };
     let (refused, ()) = soon(async { tokio::join!(cable.near.connect(near(at), at), answering) }).await;
