@@ -1,5 +1,6 @@
 //! Two stacks, what one sends handed to the other.
 
+mod hostile;
 mod simulation;
 mod tcp;
 
