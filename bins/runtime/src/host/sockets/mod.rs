@@ -7,10 +7,9 @@
 //!                                     └── ping ───────┴─────── a ping socket for each flow
 //! ```
 //! A device is dialled before its client is answered, so that refused is refused and unreachable is unreachable, at the
-//! moment this host learns it. The dial begins on the thread of the worker that brings the SYN, and where the device
-//! answers at once so does that worker: each other thread that must wake costs a connection more than all the rest. Else
-//! each flow is a task of its own; there are at most `connections_max` of them, and one more is refused. `reactions` is the
-//! one table of errors.
+//! moment this host learns it. The dial begins on the thread of the worker that brings the SYN, and where the device has
+//! answered by then so does that worker: no other thread need wake for it. Each flow is a task of its own; there are at most
+//! `connections_max` of them, and one more is refused. `reactions` is the one table of errors.
 
 mod connections;
 mod counters;
