@@ -10,6 +10,7 @@
 
 mod admin_conversation;
 mod config_file;
+mod control_frames;
 mod fragment_sequence;
 mod handshake_pair;
 mod icmp_quote;
@@ -46,6 +47,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     admin_conversation::TARGET,
     config_file::TARGET,
+    control_frames::TARGET,
     fragment_sequence::TARGET,
     handshake_pair::TARGET,
     icmp_quote::TARGET,

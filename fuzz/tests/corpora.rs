@@ -52,7 +52,7 @@ macro_rules! every_target {
 }
 
 every_target!(p03_committed_inputs_keep_the_promises_and_reach_every_outcome:
-    admin_conversation config_file fragment_sequence handshake_pair icmp_quote ip_packet nat_operations
+    admin_conversation config_file control_frames fragment_sequence handshake_pair icmp_quote ip_packet nat_operations
     offload_packets router_packets stack_packets transport_operations uapi_conversation wireguard_datagram);
 
 fn p03_committed_inputs_keep_the_promises_and_reach_every_outcome(target: &Target) {
@@ -74,7 +74,7 @@ fn p03_committed_inputs_keep_the_promises_and_reach_every_outcome(target: &Targe
 }
 
 every_target!(p03_changed_inputs_keep_the_promises:
-    admin_conversation config_file fragment_sequence handshake_pair icmp_quote ip_packet nat_operations
+    admin_conversation config_file control_frames fragment_sequence handshake_pair icmp_quote ip_packet nat_operations
     offload_packets router_packets stack_packets transport_operations uapi_conversation wireguard_datagram);
 
 /// A little fuzzing without a fuzzer: inputs made from the committed ones by a fixed sequence of changes.

@@ -294,7 +294,8 @@ impl Node {
     }
 
     /// Gives the node itself a lease, without which no session is alive, whatever its own says. Flows of a lease that has
-    /// lapsed stay dead.
+    /// lapsed stay dead. Only sessions of [`IngressMatch::Sockets`](crate::rules::IngressMatch::Sockets) without a lease of their
+    /// own do not depend on it: what this process opens itself, such as the connection over which the lease is renewed.
     pub fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
         self.path.shared.rules.set_node_lease(now, lease);
     }
@@ -324,6 +325,11 @@ impl Node {
     /// All sessions, with what they have carried.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
         self.path.sessions()
+    }
+
+    /// A session, with what it has carried.
+    pub fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.path.session(id)
     }
 
     /// Totals since the node was made. The device has its own: [`Device::counters`].

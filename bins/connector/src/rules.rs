@@ -3,34 +3,18 @@
 //! Each router has one rule per mapping: whatever it sends to the virtual port of our overlay address goes to the
 //! device. There is no other rule, so nothing else is reached.
 
-use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use router_core::Refusal;
-use router_core::flow::Caps;
-use router_core::nat::{Mapping as PortMapping, PoolId, Snat};
+use ipnet::{Ipv4Net, Ipv6Net};
 use router_core::packet::Protocol;
-use router_core::rules::{
-    Destination, Dnat, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
-};
-use router_core::selector::{IpRange, PortRange, Selector};
+use router_core::rules::{Rule, RuleSnapshot, SessionId, SnatPool};
 use sluice_runtime::host::admin::collect::{RuleText, RuleTexts};
 use sluice_runtime::host::config::peer::PeerSettings;
+use sluice_runtime::host::mappings::{self, Forwarding, Outlet};
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
 use sluice_runtime::host::status_page;
 
 use crate::config::mapping::{self, Mapping};
 use crate::config::{ConnectorConfig, Egress};
-
-/// Our own addresses: sources towards our own stack, at which conversations are told apart by them.
-const OVERLAY_POOL: PoolId = PoolId(0);
-/// Egress addresses: sources towards devices.
-const EGRESS_POOL: PoolId = PoolId(1);
-
-/// What a connector may hold for one router and mapping: all clients of the router share it.
-const CAPS: Caps =
-    Caps { flows_max: 32_768, half_open_max: 1024, ports_max: 32_768, new_flows_per_sec: 2000 };
 
 /// The rules of all mappings, for all routers.
 pub(crate) fn snapshot(config: &ConnectorConfig, peers: &PeerNumbers) -> RuleSnapshot {
@@ -82,47 +66,21 @@ fn rule(
     peers: &PeerNumbers,
 ) -> Option<Rule> {
     let peer = peers.get(&router.public_key)?;
-    Some(Rule {
-        id: id(router, mapping),
-        subject: Subject { ingress: IngressMatch::Peer(peer), source: everything(mapping.device) },
-        destinations: destinations(config, mapping),
-        snat: snat(config.egress.as_ref()?),
-        deny: Refusal::Prohibited,
-        lease: None,
-        caps: CAPS,
-    })
-}
-
-fn snat(egress: &Egress) -> Snat {
-    match egress {
-        Egress::Tun(tun) if tun.snat => Snat::Pool(EGRESS_POOL),
-        Egress::Tun(_) => Snat::Off,
-        Egress::Sockets(_) => Snat::Pool(OVERLAY_POOL),
-    }
-}
-
-/// Whatever a router may send: its prefixes are checked before any rule.
-fn everything(version_of: IpAddr) -> IpNet {
-    match version_of {
-        IpAddr::V4(_) => Ipv4Net::default().into(),
-        IpAddr::V6(_) => Ipv6Net::default().into(),
-    }
-}
-
-/// The virtual port, on each of our addresses of the device's version.
-fn destinations(config: &ConnectorConfig, mapping: &Mapping) -> Vec<Destination> {
-    let dnat =
-        Dnat { addr: IpRange::single(mapping.device), ports: Some(PortRange::single(mapping.port.get())) };
-    let own = config.node.addresses.iter().filter(|own| own.is_ipv4() == mapping.device.is_ipv4());
-    let selectors = own.filter_map(|own| {
-        let port = PortRange::single(mapping.virtual_port.get());
-        Selector::new(IpRange::single(*own), Some(protocol(mapping.protocol)), Some(port)).ok()
-    });
-    let egress = match config.egress {
-        Some(Egress::Sockets(_)) => EgressChoice::Sockets,
-        Some(Egress::Tun(_)) | None => EgressChoice::Tun,
+    let forwarding = Forwarding {
+        protocol: protocol(mapping.protocol),
+        virtual_port: mapping.virtual_port.get(),
+        device: mapping.device,
+        port: mapping.port.get(),
     };
-    selectors.map(|selector| Destination { selector, dnat: Some(dnat), egress }).collect()
+    let outlet = outlet(config.egress.as_ref()?);
+    Some(mappings::rule(id(router, mapping), peer, &forwarding, &config.node.addresses, outlet))
+}
+
+fn outlet(egress: &Egress) -> Outlet {
+    match egress {
+        Egress::Tun(tun) => Outlet::Tun { snat: tun.snat },
+        Egress::Sockets(_) => Outlet::Sockets,
+    }
 }
 
 fn protocol(protocol: mapping::Protocol) -> Protocol {
@@ -133,23 +91,19 @@ fn protocol(protocol: mapping::Protocol) -> Protocol {
 }
 
 fn pools(config: &ConnectorConfig) -> Vec<SnatPool> {
-    let pool = |id, addresses: &[IpAddr]| SnatPool {
-        id,
-        addresses: addresses.to_vec(),
-        mapping: PortMapping::PerDestination,
-    };
-    let pool = config.egress.as_ref().map(|egress| match egress {
-        Egress::Tun(tun) => pool(EGRESS_POOL, &tun.common.egress_addresses),
-        Egress::Sockets(_) => pool(OVERLAY_POOL, &config.node.addresses),
-    });
-    pool.into_iter().collect()
+    let Some(egress) = config.egress.as_ref() else { return Vec::new() };
+    let egress_addresses = config.tun().map_or(&[][..], |tun| &tun.common.egress_addresses);
+    mappings::pools(outlet(egress), &config.node.addresses, egress_addresses)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::tests::{by_sockets, read, whole};
+    use router_core::nat::Snat;
+    use router_core::rules::{EgressChoice, IngressMatch, Subject};
     use router_core::{Node, NodeConfig};
+    use sluice_runtime::host::ways::OVERLAY_POOL;
     use wg_proto::{Instant, PeerConfig};
 
     const NOW: Instant = Instant::from_nanos(0);

@@ -7,16 +7,14 @@
 use std::net::IpAddr;
 
 use router_core::flow::Caps;
-use router_core::nat::{Mapping, PoolId, Snat};
-use router_core::rules::{
-    self, EgressChoice, IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject,
-};
+use router_core::rules::{IngressMatch, Rule, RuleSnapshot, SessionId, SnatPool, Subject};
 use sluice_runtime::host::admin::collect::{RuleText, RuleTexts};
 use sluice_runtime::host::config::value;
 use sluice_runtime::host::moment::Moment;
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::rule_id;
 use sluice_runtime::host::status_page;
+use sluice_runtime::host::ways::{self, Exit, Permission};
 use wg_proto::Instant;
 
 use crate::check;
@@ -24,12 +22,6 @@ use crate::config::RouterConfig;
 use crate::config::session::Session;
 use crate::config::target::{Destination, Target};
 use crate::config::ways::Way;
-
-/// Our own addresses: sources towards connectors, and towards our own stack.
-const OVERLAY_POOL: PoolId = PoolId(0);
-/// Egress addresses: sources towards the TUN.
-const EGRESS_POOL: PoolId = PoolId(1);
-const WAYS: [Way; 3] = [Way::Connector, Way::Tun, Way::Sockets];
 
 /// The rules of `sessions`. Those past their end are left out.
 pub(crate) fn snapshot(
@@ -53,29 +45,25 @@ pub(crate) fn of_session(
     let Some(target) = config.target(&session.target) else { return Vec::new() };
     let Some(lease) = lease(session, moment) else { return Vec::new() };
     let Some(subject) = subject(config, session.client_ip, peers) else { return Vec::new() };
-    let rule = |way| {
-        let destinations = destinations(session, target, way);
-        (!destinations.is_empty()).then(|| Rule {
-            id: id(session, way),
-            subject,
-            destinations,
-            snat: snat(target, way),
-            deny: target.deny_signal.unwrap_or(config.deny_signal),
-            lease,
-            caps: Caps::default(),
-        })
+    let permission = Permission {
+        subject,
+        exits: target.destinations.iter().map(exit).collect(),
+        src_nat: target.src_nat,
+        deny: target.deny_signal.unwrap_or(config.deny_signal),
+        lease,
+        caps: Caps::default(),
     };
-    WAYS.into_iter().filter_map(rule).collect()
+    ways::rules(&permission, |way| id(session, way))
 }
 
 /// The identities that the rules of a session can have.
 pub(crate) fn ids(session: &Session) -> [SessionId; 3] {
-    WAYS.map(|way| id(session, way))
+    Way::ALL.map(|way| id(session, way))
 }
 
 /// What all rules are called, for status.
 pub(crate) fn texts(config: &RouterConfig, sessions: &[Session]) -> RuleTexts {
-    let pairs = sessions.iter().flat_map(|session| WAYS.map(|way| (session, way)));
+    let pairs = sessions.iter().flat_map(|session| Way::ALL.map(|way| (session, way)));
     let sessions = pairs.filter_map(|(session, way)| Some((id(session, way), text(config, session, way)?)));
     sessions.chain(page_rules(config).into_iter().map(|(rule, text)| (rule.id, text))).collect()
 }
@@ -102,12 +90,7 @@ fn text(config: &RouterConfig, session: &Session, way: Way) -> Option<RuleText> 
 }
 
 fn id(session: &Session, way: Way) -> SessionId {
-    let way = match way {
-        Way::Connector => "connector",
-        Way::Tun => "tun",
-        Way::Sockets => "sockets",
-    };
-    rule_id::of(&[&session.client_ip.to_string(), &session.target, way])
+    rule_id::of(&[&session.client_ip.to_string(), &session.target, way.name()])
 }
 
 /// `None` if the session is past its end; `Some(None)` if it has none.
@@ -127,26 +110,9 @@ fn subject(config: &RouterConfig, client_ip: IpAddr, peers: &PeerNumbers) -> Opt
     Some(Subject { ingress, source: value::host_prefix(client_ip) })
 }
 
-/// Our own stack tells conversations apart by a source of ours, whatever the target says; devices see this host.
-fn snat(target: &Target, way: Way) -> Snat {
-    match (target.src_nat, way) {
-        (_, Way::Sockets) => Snat::Pool(OVERLAY_POOL),
-        (false, Way::Connector | Way::Tun) => Snat::Off,
-        (true, Way::Connector) => Snat::Pool(OVERLAY_POOL),
-        (true, Way::Tun) => Snat::Pool(EGRESS_POOL),
-    }
-}
-
-fn destinations(session: &Session, target: &Target, way: Way) -> Vec<rules::Destination> {
-    let rule = |destination: &Destination| rules::Destination {
-        selector: destination.selector,
-        dnat: destination.nat,
-        egress: match way {
-            Way::Connector | Way::Tun => EgressChoice::Route,
-            Way::Sockets => EgressChoice::Sockets,
-        },
-    };
-    of_way(session, target, way).map(rule).collect()
+fn exit(destination: &Destination) -> Exit {
+    let Destination { selector, nat, way } = *destination;
+    Exit { selector, dnat: nat, way, through: None }
 }
 
 /// The destinations of the client's IP version that leave by `way`.
@@ -158,20 +124,18 @@ fn of_way<'a>(session: &Session, target: &'a Target, way: Way) -> impl Iterator<
 }
 
 fn pools(config: &RouterConfig) -> Vec<SnatPool> {
-    let pool = |id, addresses: &[IpAddr]| SnatPool {
-        id,
-        addresses: addresses.to_vec(),
-        mapping: Mapping::PerDestination,
-    };
-    let egress = config.tun.as_ref().map(|tun| pool(EGRESS_POOL, &tun.common.egress_addresses));
-    std::iter::once(pool(OVERLAY_POOL, &config.node.addresses)).chain(egress).collect()
+    let egress = config.tun.as_ref().map(|tun| &tun.common.egress_addresses[..]);
+    ways::pools(&config.node.addresses, egress)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::tests::{read, whole};
+    use router_core::nat::Snat;
+    use router_core::rules::EgressChoice;
     use router_core::{Node, NodeConfig};
+    use sluice_runtime::host::ways::{EGRESS_POOL, OVERLAY_POOL};
     use wg_proto::{PeerConfig, UnixTime};
 
     const NOW: Moment = Moment { boot: Instant::from_nanos(0), unix: UnixTime::new(1_790_000_000, 0) };

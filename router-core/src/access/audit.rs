@@ -123,6 +123,8 @@ audit_kinds! {
     MappingAdded = 10_220 "mapping-added",
     /// A device mapping was removed.
     MappingRemoved = 10_221 "mapping-removed",
+    /// A device mapping was edited.
+    MappingModified = 10_222 "mapping-modified",
     /// A token was made.
     TokenCreated = 10_230 "token-created",
     /// A token was used.

@@ -91,6 +91,10 @@ impl Path {
         sessions.into_iter().filter(|id| self.close_session(*id)).count()
     }
 
+    pub(crate) fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.shared.rules.session(id)
+    }
+
     pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
         self.shared.rules.sessions()
     }

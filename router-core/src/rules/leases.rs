@@ -11,13 +11,13 @@ pub(super) struct Leases(BTreeSet<(Instant, u32)>);
 
 impl Leases {
     pub(super) fn set(&mut self, deadline: Instant, slot: u32) {
-        if deadline != FOREVER {
+        if deadline < FOREVER {
             self.0.insert((deadline, slot));
         }
     }
 
     pub(super) fn clear(&mut self, deadline: Instant, slot: u32) {
-        if deadline != FOREVER {
+        if deadline < FOREVER {
             self.0.remove(&(deadline, slot));
         }
     }

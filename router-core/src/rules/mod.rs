@@ -107,7 +107,7 @@ impl Rules {
         }
         if let Some(session) = self.slots.session_mut(slot) {
             self.leases.clear(session.deadline, slot);
-            session.deadline = lease.unwrap_or(FOREVER);
+            session.deadline = slots::deadline_of(&session.subject, lease);
             self.leases.set(session.deadline, slot);
             let deadline = session.deadline;
             self.slots.set_deadline(slot, deadline);
@@ -115,7 +115,7 @@ impl Rules {
         true
     }
 
-    /// Sets the lease of the node itself, without which no session is alive.
+    /// Sets the lease of the node itself, without which no session is alive but what this process opens itself.
     pub(crate) fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
         if self.slots.has_node_lapsed(now) {
             self.slots.end_all_flows();
@@ -232,6 +232,11 @@ impl Rules {
         self.slots.iter()
     }
 
+    /// The session of this number.
+    pub(crate) fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.slots.find(id).and_then(|slot| self.slots.view(slot))
+    }
+
     /// Sessions that come from this peer or leave to it.
     pub(crate) fn sessions_of_peer(&self, peer: PeerIndex) -> alloc::vec::Vec<SessionId> {
         self.slots.of_peer(peer)
@@ -286,7 +291,9 @@ pub struct SessionView {
 }
 
 /// A deadline that never comes.
-pub(crate) const FOREVER: Instant = Instant::from_nanos(u64::MAX);
+pub(crate) const FOREVER: Instant = Instant::from_nanos(u64::MAX - 1);
+/// The same, for a session that does not end with the node's own lease either.
+const ALWAYS: Instant = Instant::from_nanos(u64::MAX);
 
 /// Bytes of memory that one session of `destinations` destinations takes.
 pub(crate) const fn session_bytes(destinations: usize) -> usize {

@@ -8,7 +8,7 @@ use wg_proto::{Instant, PeerIndex, SipHash};
 
 use super::destinations::{Action, Destinations, Exact, Selected, Sorted};
 use super::rule::{EgressChoice, IngressMatch, Rule, RuleError, SessionId, Subject};
-use super::{FOREVER, SessionView};
+use super::{ALWAYS, FOREVER, SessionView};
 use crate::flow::{Caps, Direction, SessionRef, SessionUse, Standing};
 use crate::nat::Snat;
 use crate::packet::{Protocol, Version};
@@ -93,7 +93,7 @@ impl Session {
             id: rule.id,
             subject: Subject { source: rule.subject.source.trunc(), ..rule.subject },
             deny: rule.deny,
-            deadline: rule.lease.unwrap_or(FOREVER),
+            deadline: deadline_of(&rule.subject, rule.lease),
             snat: rule.snat,
             caps: rule.caps,
             destinations: Destinations::new(version, &rule.destinations)?,
@@ -257,7 +257,7 @@ impl Slots {
         let pulse = &self.pulses[session.slot as usize];
         if pulse.generation != session.generation {
             Err(Dead::Closed)
-        } else if now >= pulse.deadline.min(self.node_deadline) {
+        } else if pulse.is_over(now, self.node_deadline) {
             Err(Dead::Lapsed)
         } else {
             Ok(())
@@ -299,7 +299,7 @@ impl Slots {
 
     /// Whether the session in this slot, or the node, has no lease any more.
     pub(super) fn has_lapsed(&self, now: Instant, slot: u32) -> bool {
-        now >= self.pulses[slot as usize].deadline.min(self.node_deadline)
+        self.pulses[slot as usize].is_over(now, self.node_deadline)
     }
 
     pub(super) fn has_node_lapsed(&self, now: Instant) -> bool {
@@ -322,23 +322,31 @@ impl Slots {
         }
     }
 
+    /// The same in all slots that the node's own lease is for.
     pub(super) fn end_all_flows(&mut self) {
-        (0..self.pulses.len() as u32).for_each(|slot| self.end_flows(slot));
+        for slot in 0..self.pulses.len() as u32 {
+            if self.pulses[slot as usize].deadline != ALWAYS {
+                self.end_flows(slot);
+            }
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = SessionView> + '_ {
-        self.records.iter().zip(&self.pulses).filter_map(|(record, pulse)| {
-            let record = record.as_ref()?;
-            Some(SessionView {
-                id: record.session.id,
-                subject: record.session.subject,
-                lease: Some(record.session.deadline).filter(|deadline| *deadline != FOREVER),
-                flows: record.used.flows_used(),
-                ports: record.used.ports_used(),
-                packets: pulse.packets,
-                bytes: pulse.bytes,
-                last_packet: Some(pulse.last_packet).filter(|_| pulse.packets != [0, 0]),
-            })
+        (0..self.records.len() as u32).filter_map(|slot| self.view(slot))
+    }
+
+    /// The session in a slot, and what it has carried.
+    pub(super) fn view(&self, slot: u32) -> Option<SessionView> {
+        let (record, pulse) = (self.record(slot)?, &self.pulses[slot as usize]);
+        Some(SessionView {
+            id: record.session.id,
+            subject: record.session.subject,
+            lease: Some(record.session.deadline).filter(|deadline| *deadline < FOREVER),
+            flows: record.used.flows_used(),
+            ports: record.used.ports_used(),
+            packets: pulse.packets,
+            bytes: pulse.bytes,
+            last_packet: Some(pulse.last_packet).filter(|_| pulse.packets != [0, 0]),
         })
     }
 
@@ -356,6 +364,19 @@ impl Pulse {
         let never = Instant::from_nanos(0);
         Pulse { generation, deadline: FOREVER, packets: [0; 2], bytes: [0; 2], last_packet: never }
     }
+
+    /// Whether a lease has lapsed: its own or the node's. What is exempt from the node's is asked about last, when nearly
+    /// everything else has passed already.
+    #[inline]
+    fn is_over(&self, now: Instant, node_deadline: Instant) -> bool {
+        now >= self.deadline.min(node_deadline) && self.deadline != ALWAYS
+    }
+}
+
+/// What this process opens itself has no other lease than its own.
+pub(super) fn deadline_of(subject: &Subject, lease: Option<Instant>) -> Instant {
+    let without = if subject.ingress == IngressMatch::Sockets { ALWAYS } else { FOREVER };
+    lease.unwrap_or(without)
 }
 
 fn hash_id(hasher: &SipHash, id: SessionId) -> u64 {

@@ -52,7 +52,7 @@ impl Rules {
             self.open(session).expect("compare has checked number and room");
         }
         for (id, deadline) in difference.renewed {
-            self.renew(now, id, Some(deadline).filter(|deadline| *deadline != FOREVER));
+            self.renew(now, id, Some(deadline).filter(|deadline| *deadline < FOREVER));
         }
         Applied { added: added as u32, removed: removed as u32, kept: renewed as u32 }
     }

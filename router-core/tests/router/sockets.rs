@@ -114,6 +114,27 @@ fn the_stack_opens_flows_from_our_addresses_only_and_by_rule() {
 }
 
 #[test]
+fn p16_what_the_process_opens_itself_does_not_end_with_the_nodes_lease() {
+    for net in BOTH {
+        let mut desk = Desk::with_stack();
+        let subject = Subject { ingress: IngressMatch::Sockets, source: self::net(net.router) };
+        let control =
+            Rule { subject, ..rule(2, desk.alice, net.router, vec![destination(net.connector, None)]) };
+        desk.node.open_session(desk.now, &control).unwrap();
+        let site = desk.site_side();
+        let datagram = || udp(&at(net.router, 5000), &at(net.connector, 443), b"?");
+        let answer = || udp(&at(net.connector, 443), &at(net.router, 5000), b"!");
+        desk.take(Ingress::Sockets, datagram()).forwarded_to(site);
+        desk.node.set_node_lease(desk.now, Some(desk.now));
+        desk.take(Ingress::Sockets, datagram()).forwarded_to(site);
+        desk.node.set_node_lease(desk.now, Some(desk.now.saturating_add(Duration::from_secs(15))));
+        desk.site_sends(answer()).forwarded_to(Egress::Sockets);
+        desk.node.renew_lease(desk.now, SessionId(2), Some(desk.now));
+        assert!(!matches!(desk.take(Ingress::Sockets, datagram()).verdict, Verdict::Forward(_)));
+    }
+}
+
+#[test]
 fn where_there_is_neither_peer_nor_tun_a_route_leads_to_the_sockets() {
     for net in BOTH {
         let mut desk = desk(net, vec![destination(net.lan, None)]);

@@ -44,6 +44,9 @@ pub trait Led {
 
     /// Lets nothing pass from this moment on, unless a later one is told before.
     fn lease(&mut self, until: Instant);
+
+    /// The server has taken a report of counters.
+    fn counted(&mut self, report: u64);
 }
 
 /// The server's clock and the own one, at one moment: the own wall clock may be wrong, and step.
@@ -252,7 +255,11 @@ impl Follower {
             FromServer::Snapshot(part) => self.take_part(part, led),
             FromServer::Delta(delta) => self.take_delta(&delta, led),
             FromServer::Lease(lease) => self.take_lease(lease, led),
-            FromServer::Heard(_) | FromServer::Counted(_) => Ok(()),
+            FromServer::Heard(_) => Ok(()),
+            FromServer::Counted(counted) => {
+                led.counted(counted.report);
+                Ok(())
+            }
             FromServer::Bye(_) => {
                 self.link = Link::Ending(None);
                 Ok(())

@@ -168,6 +168,11 @@ impl Leader {
         self.holdings.acked()
     }
 
+    /// Whether the agent is connected: it has said hello, and is led.
+    pub fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
     /// Whether the agent is connected and has all that is wanted.
     pub fn is_synced(&self) -> bool {
         matches!(self.link, Link::Up(_)) && self.holdings.has(self.generation())

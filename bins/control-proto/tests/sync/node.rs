@@ -16,11 +16,20 @@ pub(crate) struct Node {
     pub(crate) wholes: u32,
     pub(crate) steps: usize,
     pub(crate) clock: Option<ServerClock>,
+    pub(crate) counted: Vec<u64>,
 }
 
 impl Node {
     pub(crate) fn new(now: Instant) -> Node {
-        Node { items: BTreeMap::new(), lease: now, refusals: 0, wholes: 0, steps: 0, clock: None }
+        Node {
+            items: BTreeMap::new(),
+            lease: now,
+            refusals: 0,
+            wholes: 0,
+            steps: 0,
+            clock: None,
+            counted: Vec::new(),
+        }
     }
 
     /// Whether packets of the session pass.
@@ -67,5 +76,9 @@ impl Led for Node {
     fn lease(&mut self, until: Instant) {
         assert!(until >= self.lease, "a lease never becomes shorter");
         self.lease = until;
+    }
+
+    fn counted(&mut self, report: u64) {
+        self.counted.push(report);
     }
 }

@@ -8,21 +8,11 @@ use router_core::packet::Version;
 use router_core::selector::IpRange;
 use sluice_runtime::host::config::peer::PeerSettings;
 use sluice_runtime::host::config::value::ValueFault;
+pub(crate) use sluice_runtime::host::ways::Way;
 
 use super::range;
 use super::target::{name_of, version_of};
 use super::target_fault::TargetFault;
-
-/// Where a destination leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// To a connector, through its tunnel.
-    Connector,
-    /// Into the host's network, as packets.
-    Tun,
-    /// Into the host's network, by connections of this process.
-    Sockets,
-}
 
 /// A way that a target may ask for, by its word.
 ///

@@ -17,8 +17,6 @@ use crate::stack::{Stack, StackConfig};
 // Our own choices.
 /// Threads for tasks; packets have their own.
 const THREADS_MAX: usize = 4;
-/// What services at our own addresses need.
-const FOR_SERVICES: StackPlan = StackPlan { buffer_bytes_max: 16 * 1024 * 1024, flows_max: 1024 };
 /// How long tasks may take to notice that they end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -32,13 +30,16 @@ pub struct StackPlan {
 }
 
 impl StackPlan {
+    /// What services at our own addresses need, and the connection to a server.
+    pub const FOR_SERVICES: Self = Self { buffer_bytes_max: 16 * 1024 * 1024, flows_max: 1024 };
+
     /// The stack that a way out by sockets needs, or services at our own addresses, or both; `None` for neither.
     pub fn of(node: &NodeSettings, sockets: Option<&SocketsSettings>) -> Option<Self> {
         let for_sockets = |sockets: &SocketsSettings| Self {
             buffer_bytes_max: sockets.buffer_bytes_max,
             flows_max: sockets.connections_max,
         };
-        sockets.map(for_sockets).or(node.status_page.then_some(FOR_SERVICES))
+        sockets.map(for_sockets).or(node.status_page.then_some(Self::FOR_SERVICES))
     }
 }
 

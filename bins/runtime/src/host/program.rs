@@ -10,6 +10,7 @@ use router_core::{Node, NodeConfig};
 use thiserror::Error;
 use wg_proto::AddPeerError;
 
+use super::adjustment::Adjustment;
 use super::admin::report::SocketsReport;
 use super::background::{Background, StackPlan};
 use super::config::node::NodeSettings;
@@ -21,6 +22,7 @@ use super::moment::Moment;
 use super::peers::{self, PeerNumbers, PeerPlan};
 use super::status_page::{self, Page, PageMaker};
 use crate::service::Waker;
+use crate::stack::Stack;
 use crate::{Runtime, RuntimeConfig, StartError, entropy, worker_count};
 
 /// A node as the configuration wants it, but for its rules.
@@ -176,6 +178,27 @@ impl Program {
     pub fn sockets_report(&self) -> Option<SocketsReport> {
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         background.as_ref().and_then(Background::sockets_report)
+    }
+
+    /// Changes peers and sessions one by one, at one moment between two batches of packets: do little at once.
+    pub fn adjust<R>(&self, work: impl FnOnce(&mut Adjustment<'_>) -> R) -> R {
+        let mut plan = self.plan();
+        let peers = &mut plan.peers;
+        self.runtime.with_node(|node, now| work(&mut Adjustment { node, now, peers }))
+    }
+
+    /// The process's own stack, if there is one and the program runs.
+    pub fn stack(&self) -> Option<Stack> {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        background.as_ref().map(|background| background.stack().clone())
+    }
+
+    /// Runs a task beside the node until it ends, or the program; nothing happens without a stack.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(background) = background.as_ref() {
+            background.spawn(task);
+        }
     }
 
     /// The running node.

@@ -13,8 +13,15 @@ use crate::cargo::{cargo, root, target as target_directory};
 
 /// Packages whose edges are counted and whose `debug_assert!` and arithmetic are checked. Not those below them:
 /// what a target searches is our code, and primitives of cryptography run several times faster without.
-const PACKAGES: [&str; 6] =
-    ["sluice-fuzz", "router-core", "wg-proto", "sluice-router", "sluice-connector", "sluice-runtime"];
+const PACKAGES: [&str; 7] = [
+    "sluice-fuzz",
+    "control-proto",
+    "router-core",
+    "wg-proto",
+    "sluice-router",
+    "sluice-connector",
+    "sluice-runtime",
+];
 /// What cargo-fuzz passes for coverage without a sanitizer.
 const COVERAGE: [&str; 5] = [
     "-Cpasses=sancov-module",

@@ -178,9 +178,12 @@ impl Twin {
             talk: packet.talk(),
         };
         let now = passage.at;
+        let under_lease = |session: &&super::TwinSession| {
+            super::is_exempt(&session.rule) || !super::has_lapsed(now, self.node_lease)
+        };
         let alive: alloc::collections::BTreeSet<u64> =
-            self.sessions.iter().map(|session| session.generation).collect();
-        let is_alive = |generation| alive.contains(&generation) && !super::has_lapsed(now, self.node_lease);
+            self.sessions.iter().filter(under_lease).map(|session| session.generation).collect();
+        let is_alive = |generation| alive.contains(&generation);
         self.memory.add(flow, is_alive)
     }
 

@@ -110,7 +110,7 @@ impl Twin {
 
     pub(super) fn set_node_lease(&mut self, now: Instant, lease: Option<Instant>) {
         if has_lapsed(now, self.node_lease) {
-            for session in &mut self.sessions {
+            for session in self.sessions.iter_mut().filter(|session| !is_exempt(&session.rule)) {
                 self.generations += 1;
                 session.generation = self.generations;
             }
@@ -138,8 +138,12 @@ impl Twin {
     /// Whether a session is alive in this generation.
     fn is_alive(&self, now: Instant, generation: u64) -> bool {
         let session = self.sessions.iter().find(|session| session.generation == generation);
-        session.is_some_and(|session| !has_lapsed(now, session.rule.lease))
-            && !has_lapsed(now, self.node_lease)
+        session.is_some_and(|session| self.has_leases(now, &session.rule))
+    }
+
+    /// Whether neither the session's lease has lapsed nor the node's, if that matters to it.
+    fn has_leases(&self, now: Instant, rule: &Rule) -> bool {
+        !has_lapsed(now, rule.lease) && (is_exempt(rule) || !has_lapsed(now, self.node_lease))
     }
 
     /// All ways that some rule gives a packet that opens a flow.
@@ -234,6 +238,11 @@ fn comes_in(wanted: IngressMatch, ingress: Ingress) -> bool {
 
 fn has_lapsed(now: Instant, lease: Option<Instant>) -> bool {
     lease.is_some_and(|lease| lease <= now)
+}
+
+/// Whether the node's lease is none of its business: what the node's own process opens.
+fn is_exempt(rule: &Rule) -> bool {
+    rule.subject.ingress == IngressMatch::Sockets && rule.lease.is_none()
 }
 
 /// Whether two rules differ at most in their lease.
