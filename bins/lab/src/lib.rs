@@ -15,6 +15,7 @@ mod lab;
 mod link;
 mod output;
 pub mod peer;
+pub mod postgres;
 pub mod probe;
 mod process;
 pub mod requirements;

@@ -21,7 +21,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// All programs that labs use and the base system may lack.
-pub const TOOLS: [Tool; 19] = [
+pub const TOOLS: [Tool; 20] = [
     tool("ip", "iproute2"),
     tool("ss", "iproute2"),
     tool("setpriv", "util-linux"),
@@ -41,6 +41,8 @@ pub const TOOLS: [Tool; 19] = [
     tool("wireguard-go", "wireguard-go"),
     tool("nft", "nftables"),
     tool("conntrack", "conntrack"),
+    // Its own programs are in a directory that is on no path; this one is always.
+    tool("psql", "postgresql"),
 ];
 
 /// What is missing on this machine, one sentence each; empty when a lab can run.
