@@ -17,10 +17,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sluice-runtime", &["control-proto", "router-core", "wg-proto"]),
     ("sluice-router", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     ("sluice-connector", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
-    ("sluice-server", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
+    ("sluice-api", &[]),
+    ("sluice-server", &["sluice-api", "sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     (
         "sluice",
-        &["sluice-connector", "sluice-router", "sluice-runtime", "control-proto", "router-core", "wg-proto"],
+        &[
+            "sluice-api",
+            "sluice-connector",
+            "sluice-router",
+            "sluice-runtime",
+            "control-proto",
+            "router-core",
+            "wg-proto",
+        ],
     ),
     // Tools around the programs.
     ("sluice-lab", &["wg-proto", "router-core"]),

@@ -1,0 +1,202 @@
+//! Leads routers and connectors: one seat for each, whether it is connected or not, with what it is to have. Read first:
+//! docs/protocol.md, docs/control-plane.md. Called by run and http; calls engine and the runtime's `Leadership`.
+//!
+//! ```text
+//! engine --changes--> plan: desired state --> Seat (Leadership) <--> agent
+//!        <--news: confirmations, counters, who was heard------'
+//! ```
+
+mod items;
+mod news;
+mod plan;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use control_proto::{AgentKind, Epoch, Leader, Terms};
+use jiff::Timestamp;
+use router_core::access::RouterId;
+use sluice_runtime::host::control::{AgentNews, Leadership};
+use sluice_runtime::host::moment::Moment;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use wg_proto::PublicKey;
+
+use crate::engine::{DesiredPeer, Engine, Fault};
+use crate::store::objects::Kind;
+
+/// News that wait to be taken; agents are not listened to meanwhile.
+const NEWS_MAX: usize = 256;
+
+/// Everybody who is led.
+#[derive(Clone)]
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    terms: Terms,
+    epoch: Epoch,
+    seats: Mutex<HashMap<Uuid, Arc<Seat>>>,
+    /// The peers that grants may lead through, as last planned.
+    connectors: Mutex<Vec<DesiredPeer>>,
+    /// The clients' addresses and what their tunnels had carried when last heard of.
+    clients: Mutex<HashMap<PublicKey, Client>>,
+    news: mpsc::Sender<AgentNews>,
+}
+
+/// A client's tunnel.
+struct Client {
+    address: IpAddr,
+    bytes: u64,
+}
+
+/// One agent's place.
+struct Seat {
+    id: Uuid,
+    kind: Kind,
+    leadership: Leadership,
+    /// Its own inside the tunnels.
+    addresses: Mutex<Vec<IpAddr>>,
+    /// Sessions of which it has to say that it has them, or has them no more.
+    watched: Mutex<Vec<Uuid>>,
+    said: Mutex<Said>,
+}
+
+/// What an agent said of itself.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    heard: Option<Timestamp>,
+    software: Option<String>,
+    problem: Option<String>,
+}
+
+/// How an agent is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AgentState {
+    /// Whether it is connected.
+    pub(crate) connected: bool,
+    /// When it last said something.
+    pub(crate) heard: Option<Timestamp>,
+    /// Its program.
+    pub(crate) software: Option<String>,
+    /// Why it refused what it was to have.
+    pub(crate) problem: Option<String>,
+    /// The generation that it is to have.
+    pub(crate) wanted: u64,
+    /// The one it has.
+    pub(crate) applied: Option<u64>,
+}
+
+impl Control {
+    /// Plans for everybody there is, and goes on planning until the engine is gone.
+    pub(crate) async fn start(engine: Engine, terms: Terms) -> Result<Control, Fault> {
+        let (news, told) = mpsc::channel(NEWS_MAX);
+        let shared = Shared {
+            engine,
+            terms,
+            epoch: Epoch(Uuid::now_v7().as_u128()),
+            seats: Mutex::default(),
+            connectors: Mutex::default(),
+            clients: Mutex::default(),
+            news,
+        };
+        let control = Control { shared: Arc::new(shared) };
+        let changes = control.shared.engine.changes();
+        control.plan_all().await?;
+        tokio::spawn(plan::follow(control.clone(), changes));
+        tokio::spawn(plan::watch(control.clone()));
+        tokio::spawn(news::take(control.clone(), told));
+        Ok(control)
+    }
+
+    /// Who leads an agent; `None`: it is none, or has not enrolled.
+    pub(crate) fn leadership(&self, agent: Uuid) -> Option<Leadership> {
+        self.seats().get(&agent).map(|seat| seat.leadership.clone())
+    }
+
+    /// The same for the agent that has an address inside the tunnels.
+    pub(crate) fn leadership_at(&self, address: IpAddr) -> Option<Leadership> {
+        let seat = self.all_seats().into_iter().find(|seat| lock(&seat.addresses).contains(&address));
+        seat.map(|seat| seat.leadership.clone())
+    }
+
+    /// How an agent is.
+    pub(crate) fn state_of(&self, agent: Uuid) -> Option<AgentState> {
+        let seat = self.seats().get(&agent).cloned()?;
+        let Said { heard, software, problem } = lock(&seat.said).clone();
+        Some(seat.leadership.with(|leader, _| AgentState {
+            connected: leader.is_up(),
+            heard,
+            software,
+            problem,
+            wanted: leader.generation().0,
+            applied: leader.acknowledged().map(|generation| generation.0),
+        }))
+    }
+
+    /// A client's tunnel has carried so much by now, and was opened anew at `handshake`.
+    fn heard(&self, key: PublicKey, bytes: u64, handshake: Option<Timestamp>, now: Timestamp) {
+        let mut clients = lock(&self.shared.clients);
+        let Some(client) = clients.get_mut(&key) else { return };
+        // More authenticated bytes than before: it was heard between the reports.
+        let at = if bytes > client.bytes { Some(now) } else { handshake };
+        client.bytes = bytes;
+        if let Some(at) = at {
+            self.engine().heard(client.address, at);
+        }
+    }
+
+    /// Tells the engine which routers are there and hold rules, and which connectors are not there.
+    fn tell_presence(&self) {
+        let (mut ready, mut unhealthy) = (Vec::new(), Vec::new());
+        for seat in self.all_seats() {
+            let (up, holds) =
+                seat.leadership.with(|leader, _| (leader.is_up(), leader.acknowledged().is_some()));
+            match seat.kind {
+                Kind::Router if up && holds => ready.push(RouterId(seat.id.as_u128())),
+                Kind::Connector if !up => unhealthy.push(seat.id),
+                Kind::Router | Kind::Connector => {}
+                Kind::Tenant | Kind::Role | Kind::User | Kind::Device | Kind::Target | Kind::Mapping => {}
+            }
+        }
+        ready.sort_unstable();
+        self.engine().set_ready(ready);
+        self.engine().set_unhealthy(unhealthy);
+    }
+
+    fn seats(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Seat>>> {
+        lock(&self.shared.seats)
+    }
+
+    fn all_seats(&self) -> Vec<Arc<Seat>> {
+        self.seats().values().cloned().collect()
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+}
+
+impl Seat {
+    fn new(control: &Control, kind: Kind, id: Uuid, key: PublicKey) -> Seat {
+        let agent = if kind == Kind::Router { AgentKind::Router } else { AgentKind::Connector };
+        let leader = Leader::new(Moment::now().boot, agent, control.shared.epoch, control.shared.terms);
+        let leadership = Leadership::new(key, leader, control.shared.news.clone());
+        Seat {
+            id,
+            kind,
+            leadership,
+            addresses: Mutex::default(),
+            watched: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+}
+
+/// What is under these locks is whole at each step, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,81 @@
+//! What agents tell. Called by control; calls engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_proto::{News, PeerReport, SessionCounters};
+use jiff::Timestamp;
+use router_core::access::RouterId;
+use sluice_runtime::host::control::AgentNews;
+use tokio::sync::mpsc::Receiver;
+use uuid::Uuid;
+
+use super::{Control, Seat, lock};
+use crate::engine::Carried;
+use crate::store::objects::Kind;
+
+/// Takes what agents tell, as long as there is anybody to tell it.
+pub(super) async fn take(control: Control, mut told: Receiver<AgentNews>) {
+    while let Some(AgentNews { agent, news }) = told.recv().await {
+        let seat = control.all_seats().into_iter().find(|seat| seat.leadership.agent() == agent);
+        if let Some(seat) = seat {
+            take_one(&control, &seat, news).await;
+        }
+    }
+}
+
+async fn take_one(control: &Control, seat: &Arc<Seat>, news: News) {
+    lock(&seat.said).heard = Some(Timestamp::now());
+    match news {
+        News::Arrived { software, resumes, .. } => {
+            tracing::info!(agent = %seat.id, %software, resumes, "agent connected");
+            lock(&seat.said).software = Some(software.to_string());
+            control.tell_presence();
+        }
+        News::Acknowledged(_) => {
+            lock(&seat.said).problem = None;
+            control.tell_presence();
+            control.confirm(seat).await;
+        }
+        News::Refused { generation, problem } => {
+            tracing::error!(agent = %seat.id, %generation, %problem, "an agent refuses what it is to have");
+            lock(&seat.said).problem = Some(problem.to_string());
+        }
+        News::Peers(report) if seat.kind == Kind::Router => heard(control, &report),
+        News::Peers(_) | News::Health(_) => {}
+        News::Counters(report) => {
+            let counted: Vec<_> = report.sessions.iter().map(Carried::from).collect();
+            let router = RouterId(seat.id.as_u128());
+            if let Err(why) = control.engine().count(Timestamp::now(), router, &counted).await {
+                tracing::error!(%why, "cannot store what sessions carried");
+            }
+        }
+        News::Left(bye) => {
+            tracing::info!(agent = %seat.id, reason = %bye.reason, "agent goes");
+            control.tell_presence();
+        }
+    }
+}
+
+/// Whose tunnels were heard, by the keys of their devices.
+fn heard(control: &Control, report: &PeerReport) {
+    let now = Timestamp::now();
+    for peer in &report.peers {
+        let ago = peer.handshake_ms.and_then(|ago| i64::try_from(ago).ok());
+        let handshake = ago.and_then(|ago| Timestamp::from_millisecond(now.as_millisecond() - ago).ok());
+        control.heard(peer.key, peer.bytes[0], handshake, now);
+    }
+}
+
+impl From<&SessionCounters> for Carried {
+    fn from(counters: &SessionCounters) -> Carried {
+        let SessionCounters { session, packets, bytes, idle_ms, closed } = counters;
+        Carried {
+            session: Uuid::from_u128(session.0),
+            packets: *packets,
+            bytes: *bytes,
+            idle: idle_ms.map(Duration::from_millis),
+            closed: *closed,
+        }
+    }
+}

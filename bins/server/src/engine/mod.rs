@@ -1,0 +1,174 @@
+//! What the control plane does: every change of what is stored, with its audit event, in one transaction; and what follows from
+//! it for routers and connectors. Read first: spec of access, docs/control-plane.md. Called by http and control; calls documents,
+//! store and `router_core::access`.
+//!
+//! Time is an argument everywhere, so that tests say what it is.
+
+mod actor;
+mod approvals;
+mod complete;
+mod counted;
+mod desired;
+mod devices;
+mod events;
+mod fault;
+mod objects;
+mod outlook;
+mod recheck;
+mod record;
+mod sessions;
+mod view;
+mod world;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use router_core::access::{ForbiddenAddresses, Quotas, RouterId};
+use router_core::flow::Caps;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::store::Store;
+use crate::store::objects::Kind;
+
+pub(crate) use self::actor::Actor;
+pub(crate) use self::complete::Managed;
+pub(crate) use self::counted::Carried;
+pub(crate) use self::desired::{AgentIdentity, Desired, DesiredPeer, NamedGrant};
+pub(crate) use self::fault::Fault;
+pub(crate) use self::outlook::Outlook;
+
+/// Changes that a slow listener may fall behind; then it looks at everything anew.
+const CHANGES_KEPT: usize = 4096;
+
+/// What an installation decides for itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// How many sessions there may be.
+    pub(crate) quotas: Quotas,
+    /// What a session may hold at once.
+    pub(crate) caps: Caps,
+    /// How long a client may be silent before its sessions end. DESIGN decision 5.
+    pub(crate) silence_max: Duration,
+    /// How long a virtual port rests. DESIGN decision 4.
+    pub(crate) quarantine: Duration,
+    /// Addresses that targets may lead to although they are reserved.
+    pub(crate) allowed: Vec<IpNet>,
+    /// Addresses of connectors and routers come from here.
+    pub(crate) overlay: Vec<IpNet>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            quotas: Quotas::default(),
+            caps: Caps::default(),
+            silence_max: Duration::from_secs(180),
+            quarantine: router_core::access::VIRTUAL_PORT_QUARANTINE,
+            allowed: Vec::new(),
+            overlay: vec!["10.99.0.0/16".parse().expect("a prefix")],
+        }
+    }
+}
+
+/// Something changed: for those who lead agents, and for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A session was opened, changed, or is ending.
+    Session(Uuid),
+    /// An object was made, changed or removed.
+    Object(Kind, Uuid),
+    /// A session will end by itself, in so many seconds.
+    Expiring(Uuid, u64),
+}
+
+/// The control plane. Cloning it is cheap, and both are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    policy: Policy,
+    started: Timestamp,
+    changes: broadcast::Sender<Change>,
+    live: Mutex<Live>,
+}
+
+/// What is known only while the server runs. Never decides alone: what is missing here is missing, not allowed.
+#[derive(Debug, Default)]
+struct Live {
+    /// Routers that are connected and hold their rules.
+    ready: Vec<RouterId>,
+    /// When it was last looked what time does.
+    ticked: Option<Timestamp>,
+    /// When each client's tunnel was last heard.
+    heard: HashMap<IpAddr, Timestamp>,
+    /// Connectors that cannot be reached now.
+    unhealthy: Vec<Uuid>,
+    /// What each router has told that a session carried there.
+    counted: HashMap<(Uuid, RouterId), Carried>,
+}
+
+impl Engine {
+    /// A control plane over a store.
+    pub(crate) fn new(now: Timestamp, store: Store, policy: Policy) -> Engine {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let live = Mutex::default();
+        Engine { shared: Arc::new(Shared { store, policy, started: now, changes, live }) }
+    }
+
+    /// The store under it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// What changes from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Which routers are connected and hold their rules.
+    pub(crate) fn set_ready(&self, routers: Vec<RouterId>) {
+        self.live().ready = routers;
+    }
+
+    /// Which connectors cannot be reached.
+    pub(crate) fn set_unhealthy(&self, connectors: Vec<Uuid>) {
+        self.live().unhealthy = connectors;
+    }
+
+    /// A client's tunnel was heard.
+    pub(crate) fn heard(&self, client_ip: IpAddr, at: Timestamp) {
+        self.live().heard.insert(client_ip, at);
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, Live> {
+        // Each change of it is one assignment, so it is whole whoever panicked.
+        self.shared.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who listen; nobody may.
+    fn tell(&self, changes: impl IntoIterator<Item = Change>) {
+        for change in changes {
+            let _ = self.shared.changes.send(change);
+        }
+    }
+
+    fn forbidden(&self, control: Vec<IpNet>) -> ForbiddenAddresses {
+        ForbiddenAddresses::new(control, self.policy().allowed.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! How routers, connectors and mappings are: what is stored of them, with what they say of themselves while connected.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use sluice_api::{
+    ConnectorSpec, ConnectorState, MappingSpec, MappingState, Object, Page, RouterSpec, RouterState,
+};
+
+use super::App;
+use super::body::{Params, answer};
+use super::objects::{Kept, ListQuery, actor, find};
+use super::problem::ApiError;
+use crate::auth::permission::Permit;
+use crate::control::AgentState;
+
+pub(super) async fn routers(
+    State(app): State<App>,
+    permit: Permit,
+    Params(query): Params<ListQuery>,
+) -> Result<Response, ApiError> {
+    states::<RouterSpec, _>(&app, &permit, query, |router| {
+        let state = app.agent(router.id);
+        RouterState {
+            name: router.spec.name.clone(),
+            connected: state.connected,
+            generation_wanted: state.wanted,
+            generation_applied: state.applied,
+            heard: state.heard,
+            software: state.software,
+            problem: state.problem,
+        }
+    })
+    .await
+}
+
+pub(super) async fn connectors(
+    State(app): State<App>,
+    permit: Permit,
+    Params(query): Params<ListQuery>,
+) -> Result<Response, ApiError> {
+    states::<ConnectorSpec, _>(&app, &permit, query, |connector| {
+        let AgentState { connected, heard, software, .. } = app.agent(connector.id);
+        ConnectorState {
+            name: connector.spec.name.clone(),
+            enrolled: connector.spec.public_key.is_some(),
+            connected,
+            handshake_age: None,
+            heard,
+            software,
+        }
+    })
+    .await
+}
+
+pub(super) async fn mappings(
+    State(app): State<App>,
+    permit: Permit,
+    Params(query): Params<ListQuery>,
+) -> Result<Response, ApiError> {
+    states::<MappingSpec, _>(&app, &permit, query, |mapping| MappingState {
+        name: mapping.spec.name.clone(),
+        virtual_port: mapping.spec.virtual_port.unwrap_or_default(),
+        last_used: None,
+    })
+    .await
+}
+
+/// A page of objects, each shown by how it is.
+async fn states<S: Kept, T: Serialize>(
+    app: &App,
+    permit: &Permit,
+    query: ListQuery,
+    state_of: impl Fn(&Object<S>) -> T,
+) -> Result<Response, ApiError> {
+    let page = find::<S>(app, permit, &actor(permit), query).await?;
+    answer(StatusCode::OK, &Page { items: page.items.iter().map(state_of).collect(), next: page.next })
+}

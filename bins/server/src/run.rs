@@ -1,0 +1,180 @@
+//! `run`: the server at work. Packets have threads of their own; everything else is tasks; the main thread waits for signals.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_proto::Terms;
+use jiff::Timestamp;
+use sluice_api::{RouterKind, RouterSpec};
+use sluice_runtime::host::arguments::LogOptions;
+use sluice_runtime::host::failure::{Exit, Failure};
+use sluice_runtime::host::main_loop;
+use sluice_runtime::service::{Wake, Waker, Wakes};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::auth::Auth;
+use crate::config::{ServerConfig, ServerSettings};
+use crate::control::Control;
+use crate::embedded::Embedded;
+use crate::engine::{Actor, Engine, Fault, Policy};
+use crate::http::{App, Certificate, Hosts, default_names, serve};
+use crate::store::objects::Filter;
+use crate::store::{Store, StoreError};
+
+/// How long requests and agents may take to end. Spec of security: SIGTERM, at most 5 s in all.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs the server until a signal ends it.
+pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
+    let config = ServerConfig::load(file)?;
+    log.start()?;
+    let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
+    let tasks = Runtime::new().map_err(|error| Failure::of_system("cannot start threads", &error))?;
+    let mut server = tasks.block_on(Server::start(&config, &wakes))?;
+    let reload =
+        || tracing::warn!("the configuration is read at start only: restart the server to change it");
+    let outcome = main_loop::run(&wakes, reload, || server.is_healthy());
+    tasks.block_on(server.stop_answering());
+    // It has tasks of its own, which cannot end from within ours.
+    server.embedded.stop();
+    tasks.block_on(server.store.close());
+    tasks.shutdown_timeout(END_LIMIT);
+    outcome
+}
+
+struct Server {
+    store: Store,
+    embedded: Embedded,
+    stop: Arc<Notify>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(config: &ServerConfig, wakes: &Wakes) -> Result<Server, Failure> {
+        let settings = &config.server;
+        let store = open(config).await?;
+        let engine = Engine::new(Timestamp::now(), store.clone(), policy(config));
+        let embedded_id = settle_embedded(&engine, config).await.map_err(|fault| of_fault(&fault))?;
+        let auth = Auth::new(store.clone())
+            .map_err(|fault| Failure::new(Exit::Failed, "cannot check passwords").because(&fault))?;
+        let control =
+            Control::start(engine.clone(), Terms::default()).await.map_err(|fault| of_fault(&fault))?;
+        let listener = TcpListener::bind(settings.https)
+            .await
+            .map_err(|error| Failure::of_system(format!("cannot listen on {}", settings.https), &error))?;
+        let embedded = Embedded::start(config, &control, embedded_id, wakes.waker())?;
+        let certificate = certificate(settings)?;
+        let hosts = Hosts::new(host_names(settings));
+        let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| control.state_of(agent));
+        let stop = Arc::new(Notify::new());
+        let serving = tokio::spawn(answer(app, listener, certificate, Arc::clone(&stop), wakes.waker()));
+        tracing::info!(
+            https = %settings.https,
+            udp = embedded.listen_port(),
+            store = %settings.store,
+            "server up"
+        );
+        Ok(Server { store, embedded, stop, serving })
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.embedded.is_healthy()
+    }
+
+    async fn stop_answering(&mut self) {
+        self.stop.notify_one();
+        // It has a limit of its own.
+        let _ = (&mut self.serving).await;
+    }
+}
+
+/// Answers until it is told to stop. If it cannot go on, the process ends.
+async fn answer(app: App, listener: TcpListener, certificate: Certificate, stop: Arc<Notify>, waker: Waker) {
+    let stopped = async move { stop.notified().await };
+    if let Err(why) = serve(app, listener, &certificate, stopped).await {
+        waker.wake(Wake::Failed(why.to_string()));
+    }
+}
+
+/// The operator's certificate, or the one that is made once.
+pub(crate) fn certificate(settings: &ServerSettings) -> Result<Certificate, Failure> {
+    let certificate = match &settings.certificate {
+        Some([chain, key]) => Certificate::load(chain, key),
+        None => Certificate::load_or_make(&settings.directory, &host_names(settings), Timestamp::now()),
+    };
+    certificate.map_err(|error| {
+        Failure::new(Exit::Configuration, "there is no certificate to serve with").because(&error)
+    })
+}
+
+fn host_names(settings: &ServerSettings) -> Vec<String> {
+    settings.host_names.iter().cloned().chain(default_names(settings.https)).collect()
+}
+
+/// Opens the store of a configuration.
+pub(crate) async fn open(config: &ServerConfig) -> Result<Store, Failure> {
+    Store::open(&config.server.store).await.map_err(|error| of_store(&error, config))
+}
+
+fn policy(config: &ServerConfig) -> Policy {
+    Policy {
+        allowed: config.server.allowed.clone(),
+        overlay: config.server.overlay.clone(),
+        ..Policy::default()
+    }
+}
+
+/// The embedded router is what the configuration says; everybody else sees it in the store.
+async fn settle_embedded(engine: &Engine, config: &ServerConfig) -> Result<Uuid, Fault> {
+    let (system, now) = (Actor::system(), Timestamp::now());
+    let wanted = RouterSpec {
+        name: config.node.name.clone(),
+        kind: RouterKind::Embedded,
+        comment: "In the server's own process.".to_owned(),
+        client_ip_pool: config.server.client_ip_pool.clone(),
+        external_clients: false,
+        addresses: config.node.addresses.clone(),
+        endpoint: config.server.endpoint.clone(),
+        public_key: Some(config.node.private_key.public_key().to_string()),
+    };
+    let routers = engine.list::<RouterSpec>(&system, Filter::default(), None, u32::MAX - 1).await?;
+    let found = routers.items.into_iter().find(|router| router.spec.kind == RouterKind::Embedded);
+    match found {
+        None => Ok(engine.create(now, &system, wanted).await?.id),
+        Some(router) if router.spec == wanted => Ok(router.id),
+        Some(router) => {
+            Ok(engine.replace(now, &system, &router.id.to_string(), router.version, wanted).await?.id)
+        }
+    }
+}
+
+fn of_fault(fault: &Fault) -> Failure {
+    let failure = Failure::new(Exit::Configuration, "the store does not take what the configuration says");
+    match fault {
+        Fault::Invalid(problems) => {
+            let told: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.detail)).collect();
+            failure.because_text(told.join("; ")).remedy("Change the configuration, or what is in the store.")
+        }
+        Fault::Unknown { .. }
+        | Fault::UnknownSession(_)
+        | Fault::UnknownApproval(_)
+        | Fault::Refused(_)
+        | Fault::Forbidden(_)
+        | Fault::Conflict(_)
+        | Fault::Object(_)
+        | Fault::Store(_) => failure.because(fault),
+    }
+}
+
+/// What is wrong with a store, and what to do.
+pub(crate) fn of_store(error: &StoreError, config: &ServerConfig) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot open the store {}", config.server.store))
+        .because(error)
+        .remedy("See that it can be reached and written by this user; sluice-server init makes a new one.")
+}
