@@ -60,6 +60,9 @@ fn table(report: &Report) -> Table {
             let last = format!("{} {unit}", series.last());
             table.add_row([watched.name.clone(), last, series.flatness().to_string()]);
         }
+        let [before, after] = watched.descriptors_around;
+        let around = format!("{before} before the first flow, {after} after the last");
+        table.add_row([watched.name.clone(), format!("{after} descriptors"), around]);
     }
     table
 }

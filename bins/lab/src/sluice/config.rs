@@ -109,6 +109,8 @@ pub struct Sockets {
     pub buffer_memory_mib: Option<u32>,
     /// TCP connections, UDP and ping flows together.
     pub connections_max: Option<u32>,
+    /// Seconds after which a UDP flow without datagrams is forgotten.
+    pub udp_idle_timeout: Option<u32>,
     /// What devices are to see.
     pub source_addresses: Vec<String>,
 }
@@ -277,6 +279,7 @@ impl Toml {
             ("connect_timeout", sockets.connect_timeout),
             ("buffer_memory_mib", sockets.buffer_memory_mib),
             ("connections_max", sockets.connections_max),
+            ("udp_idle_timeout", sockets.udp_idle_timeout),
         ] {
             if let Some(value) = value {
                 self.bare(key, value);

@@ -26,6 +26,13 @@ use churn::Churn;
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(3);
 /// Between two steps of the churn.
 const STEP_INTERVAL: Duration = Duration::from_millis(500);
+/// With a socket for every flow: how long one without datagrams is kept. As short as may be (RFC 4787 REQ-5), so that what
+/// stays behind shows.
+const UDP_IDLE_SECONDS: u32 = 120;
+/// How long after the churn the last flows may stay: TCP's end and its TIME-WAIT take a minute.
+const SETTLE_LIMIT: Duration = Duration::from_secs(240);
+/// Descriptors that may be more than before the churn: an operator's question, a timer.
+const SETTLED_MORE: u64 = 4;
 /// A run's longest duration: the loop and the series are bounded by it.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -38,6 +45,8 @@ pub struct Watched {
     pub resident_kib: Series,
     /// Open file descriptors.
     pub descriptors: Series,
+    /// The same before the churn, and when its flows had gone.
+    pub descriptors_around: [u64; 2],
     process: Process,
 }
 
@@ -50,16 +59,21 @@ pub struct Report {
     pub watched: Vec<Watched>,
     /// Seconds since the start at which the samples were taken.
     pub seconds: Vec<u64>,
+    /// How even the number of descriptors must be.
+    descriptors: Flatness,
 }
 
 /// Runs the churn, with `sockets` on programs that have no privileges. The error is for a run that could not go on; whether
 /// a finished one is good, [`Report::check`] says.
 pub fn run(lab: &Lab, duration: Duration, sockets: Option<Sockets>) -> Result<Report> {
     ensure!(duration <= LONGEST, "at most {LONGEST:?}");
+    let limits = if sockets.is_some() { Flatness::DESCRIPTORS_OF_FLOWS } else { Flatness::DESCRIPTORS };
+    let sockets = sockets.map(|sockets| Sockets { udp_idle_timeout: Some(UDP_IDLE_SECONDS), ..sockets });
     let chain = Chain::start(lab, &ChainConfig { sites: 2, sockets, ..ChainConfig::default() })?;
     let programs = [&chain.router.program, &chain.sites[0].connector.program];
     let mut watched: Vec<Watched> =
         programs.map(|program| Watched::new(program.host().name(), program.process())).into_iter().collect();
+    watched.iter_mut().try_for_each(Watched::begin)?;
     let mut churn = Churn::new(chain)?;
     let (started, mut seconds) = (Instant::now(), Vec::new());
     while started.elapsed() < duration {
@@ -70,8 +84,9 @@ pub fn run(lab: &Lab, duration: Duration, sockets: Option<Sockets>) -> Result<Re
         }
         std::thread::sleep(STEP_INTERVAL);
     }
+    watched.iter_mut().try_for_each(Watched::settle)?;
     let tally = churn.finish()?;
-    Ok(Report { tally, watched, seconds })
+    Ok(Report { tally, watched, seconds, descriptors: limits })
 }
 
 impl Watched {
@@ -80,8 +95,31 @@ impl Watched {
             name: name.to_owned(),
             resident_kib: Series::default(),
             descriptors: Series::default(),
+            descriptors_around: [0; 2],
             process: process.clone(),
         }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.descriptors_around[0] = self.process.footprint()?.descriptors;
+        Ok(())
+    }
+
+    /// Waits until as many descriptors are open as before, or long enough.
+    fn settle(&mut self) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        loop {
+            self.descriptors_around[1] = self.process.footprint()?.descriptors;
+            if self.has_settled() || Instant::now() >= deadline {
+                return Ok(());
+            }
+            std::thread::sleep(STEP_INTERVAL);
+        }
+    }
+
+    fn has_settled(&self) -> bool {
+        let [before, after] = self.descriptors_around;
+        after <= before + SETTLED_MORE
     }
 
     fn sample(&mut self) -> Result<()> {
@@ -100,7 +138,9 @@ impl Report {
             let name = &watched.name;
             let (memory, descriptors) = (watched.resident_kib.flatness(), watched.descriptors.flatness());
             ensure!(memory.holds(Flatness::MEMORY_KIB), "memory of {name} in KiB: {memory}");
-            ensure!(descriptors.holds(Flatness::DESCRIPTORS), "descriptors of {name}: {descriptors}");
+            ensure!(descriptors.holds(self.descriptors), "descriptors of {name}: {descriptors}");
+            let [before, after] = watched.descriptors_around;
+            ensure!(watched.has_settled(), "{name} had {before} descriptors before and {after} after all flows had ended");
             let log = watched.process.log();
             let unexpected = warnings::unexpected(&log);
             ensure!(unexpected.is_empty(), "{name} logged:\n{}", unexpected.join("\n"));
