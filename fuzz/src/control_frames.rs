@@ -22,7 +22,7 @@ pub(crate) const TARGET: Target = Target {
     outcomes: &[
         "DeltaLength",
         "Empty",
-        "LeaseAhead",
+        "LeaseAhead Generation",
         "NeverSent",
         "NoCommonVersion",
         "OutOfPlace",
