@@ -140,7 +140,10 @@ impl Report {
             ensure!(memory.holds(Flatness::MEMORY_KIB), "memory of {name} in KiB: {memory}");
             ensure!(descriptors.holds(self.descriptors), "descriptors of {name}: {descriptors}");
             let [before, after] = watched.descriptors_around;
-            ensure!(watched.has_settled(), "{name} had {before} descriptors before and {after} after all flows had ended");
+            ensure!(
+                watched.has_settled(),
+                "{name} had {before} descriptors before and {after} after all flows had ended"
+            );
             let log = watched.process.log();
             let unexpected = warnings::unexpected(&log);
             ensure!(unexpected.is_empty(), "{name} logged:\n{}", unexpected.join("\n"));
