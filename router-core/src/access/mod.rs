@@ -19,8 +19,6 @@ mod explain;
 mod grant;
 mod id;
 mod length;
-#[cfg(test)]
-mod model;
 mod name;
 mod router;
 mod schedule;
@@ -28,6 +26,8 @@ mod session;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 mod user;
 mod utc;
 
