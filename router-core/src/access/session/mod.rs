@@ -172,7 +172,8 @@ impl Session {
         Some(self.event(at, Happened::Ending { why }))
     }
 
-    /// A router lets nothing of it pass any more: it has said so, or its lease has lapsed.
+    /// A router lets nothing of it pass any more: it has said so, or its lease has lapsed. A router that is not there, or was
+    /// taken out of the group, counts when its lease has lapsed.
     pub fn removed(&mut self, router: RouterId, at: UnixTime) -> Option<SessionEvent> {
         let SessionState::Closing { why, waiting, .. } = &mut self.state else { return None };
         waiting.retain(|other| *other != router);

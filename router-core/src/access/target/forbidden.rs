@@ -262,6 +262,37 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_are_what_their_text_says() {
+        let range = |text: &str| IpRange::from(text.parse::<IpNet>().unwrap());
+        assert_eq!(v4([0, 0, 0, 0], 0), range("0.0.0.0/0"));
+        assert_eq!(v4([169, 254, 0, 0], 16), range("169.254.0.0/16"));
+        assert_eq!(v4([10, 0, 0, 1], 32), range("10.0.0.1/32"));
+        assert_eq!(v6([0; 8], 0), range("::/0"));
+        assert_eq!(v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), range("fe80::/10"));
+        assert_eq!(v6([0, 0, 0, 0, 0, 0, 0, 1], 128), range("::1/128"));
+    }
+
+    #[test]
+    fn who_wrote_the_target_reads_what_the_address_is() {
+        let of = forbidden(&["10.99.0.0/24"], &[]);
+        for (text, what) in [
+            ("169.254.169.254", "a cloud's metadata service"),
+            ("127.0.0.1", "the machine itself"),
+            ("0.0.0.0", "no address at all"),
+            ("fe80::1", "link-local"),
+            ("ff02::1", "multicast"),
+            ("255.255.255.255", "broadcast"),
+            ("::ffff:10.0.0.1", "IPv4 written as IPv6"),
+            ("10.99.0.1", "an address of the control plane"),
+        ] {
+            let message = of.check(&one(text, None)).unwrap_err().to_string();
+            assert!(message.contains(&[", ", what, ": "].concat()), "{message}");
+        }
+        let found = of.check(&one("10.20.0.5", Some(NatAddr::Range(ips("127.0.0.1"))))).unwrap_err();
+        assert!(found.to_string().starts_with("dst[0].nat.addr has 127.0.0.1, "));
+    }
+
+    #[test]
     fn p20_a_range_that_touches_a_forbidden_one_is_forbidden() {
         let of = forbidden(&["10.99.0.0/24"], &[]);
         let found = of.check(&one("10.0.0.0-10.255.255.255", None)).unwrap_err();
