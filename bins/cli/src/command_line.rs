@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use sluice_runtime::host::arguments::LogOptions;
 
 use crate::connect::place::{Forward, Place};
+use crate::control::options::{
+    ApplyOptions, AuditCommand, DeleteOptions, DeviceCommand, FormatOption, GetOptions, LoginOptions,
+    PasswdOptions, SessionCommand, TokenCommand,
+};
 use crate::demo::Listen;
 
 const EXAMPLES: &str = "\
@@ -13,6 +17,11 @@ Examples:
   sluice demo                                  see all of Sluice at work, on this machine alone
   sluice connect wg0.conf -L 8022:10.20.0.5:22 reach an SSH server behind a tunnel: ssh -p 8022 localhost
   sluice connect wg0.conf --socks 1080         reach everything behind it: curl --socks5-hostname localhost:1080 URL
+
+  sluice login https://access.example.net      log in to a server; then, for example:
+  sluice device add laptop --out wg0.conf      make this machine's tunnel
+  sluice session open web --reason INC-42      open access to a target
+  sluice apply -f lab.toml                     write users, roles, targets (docs/examples/lab.toml)
 ";
 
 /// Ours are not quite those of the daemons: nobody asks us on an admin socket.
@@ -21,9 +30,11 @@ Exit codes:
   0  done, or ended by SIGINT or SIGTERM
   1  failed while running; of the demo, some step did
   2  wrong usage
-  3  configuration refused
+  3  configuration or document refused
   4  something of the system is missing or denied
-  5  the peer does not answer";
+  5  the peer or the server does not answer
+  6  nobody is logged in, or no longer
+  7  access is refused";
 
 const CONNECT_HELP: &str = "\
 Examples:
@@ -50,8 +61,34 @@ Everything happens in this process: no root, no interface, no firewall rule, not
 the router's UDP port is open to others, but WireGuard answers nobody whose key it does not know. The files are in a temporary
 directory, which goes at the end.";
 
-/// Sluice without any privilege: a demonstration of all of it on this machine, and a client for users who may not install
-/// WireGuard.
+const LOGIN_HELP: &str = "\
+Examples:
+  sluice login https://access.example.net --user alice
+  sluice login https://203.0.113.1:8443 --user root --first-admin --fingerprint A7:3B:…
+
+SLUICE_SERVER, SLUICE_TOKEN and SLUICE_FINGERPRINT stand for a login, in scripts. Secrets are never taken from the command line.";
+
+const APPLY_HELP: &str = "\
+Examples:
+  sluice apply -f lab.toml --dry-run
+  sluice apply -f lab.toml
+
+It stops at the first object that the server refuses; what came before it is written. Objects that no file has stay.";
+
+const SESSION_HELP: &str = "\
+Examples:
+  sluice session open web --reason INC-42 --for 1h --wait
+  sluice session list --user alice
+  sluice session kill --user alice --reason 'out of hours'";
+
+const DEVICE_HELP: &str = "\
+Examples:
+  sluice device add laptop --out wg0.conf       then: wg-quick up ./wg0.conf, or: sluice connect wg0.conf
+  sluice device add phone --qr
+  sluice device remove laptop";
+
+/// Sluice without any privilege: a demonstration of all of it on this machine, a client for users who may not install
+/// WireGuard, and the commands of the control plane.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, about, after_help = [EXAMPLES, "\n", EXIT_CODES].concat(), arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -70,6 +107,62 @@ pub(crate) enum Command {
     /// Bring up a tunnel without an interface: what is behind it becomes local ports and a SOCKS5 proxy.
     #[command(after_help = [CONNECT_HELP, "\n\n", EXIT_CODES].concat())]
     Connect(ConnectOptions),
+
+    #[command(flatten)]
+    Control(ControlCommand),
+}
+
+/// What asks the server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlCommand {
+    /// Log in to a server; the token is kept in ~/.config/sluice, readable by you alone.
+    #[command(after_help = [LOGIN_HELP, "\n\n", EXIT_CODES].concat())]
+    Login(LoginOptions),
+
+    /// Log out: the token is worth nothing from then on.
+    Logout,
+
+    /// Show who you are to the server.
+    Whoami(FormatOption),
+
+    /// Set your password or, as an administrator, another user's.
+    Passwd(PasswdOptions),
+
+    /// Tokens for programs.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+
+    /// Show objects: tenants, roles, users, routers, devices, connectors, mappings, targets.
+    Get(GetOptions),
+
+    /// Make the server's objects what files say: those that are not there are created, those that differ replaced.
+    #[command(after_help = [APPLY_HELP, "\n\n", EXIT_CODES].concat())]
+    Apply(ApplyOptions),
+
+    /// Remove an object that nobody uses.
+    Delete(DeleteOptions),
+
+    /// Open, show and end sessions.
+    #[command(after_help = [SESSION_HELP, "\n\n", EXIT_CODES].concat())]
+    Session {
+        #[command(subcommand)]
+        command: SessionCommand,
+    },
+
+    /// Your devices and their tunnels.
+    #[command(after_help = [DEVICE_HELP, "\n\n", EXIT_CODES].concat())]
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+
+    /// What happened.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,9 @@
 //! Sluice without any privilege: `demo` shows the whole road on this machine, `connect` is a client for users who may
-//! not install WireGuard. The program is [`main`].
+//! not install WireGuard; the other commands ask the control plane. The program is [`main`].
 
 mod command_line;
 mod connect;
+mod control;
 mod demo;
 mod target;
 mod tasks;
@@ -21,6 +22,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Demo(options) => demo::run(&options, &log),
         Command::Connect(options) => connect::run(&options, &log),
+        Command::Control(command) => control::run(&command, &log),
     };
     outcome.err().map_or(ExitCode::SUCCESS, |failure| failure.report())
 }

@@ -19,7 +19,15 @@ AllowedIPs = 10.20.0.0/24
 
 #[test]
 fn help_shows_examples_and_exit_codes_for_the_program_and_each_command() {
-    for arguments in [&["--help"][..], &["demo", "--help"], &["connect", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["demo", "--help"],
+        &["connect", "--help"],
+        &["login", "--help"],
+        &["apply", "--help"],
+        &["session", "--help"],
+        &["device", "--help"],
+    ] {
         let told = sluice(arguments, "");
         let text = String::from_utf8_lossy(&told.stdout);
         assert!(
@@ -37,6 +45,10 @@ fn wrong_usage_is_code_2() {
         &["connect", "a.conf"],
         &["connect", "a.conf", "-L", "22"],
         &["demo", "--listen", "here"],
+        &["login", "https://x", "--fingerprint", "A7"],
+        &["apply"],
+        &["get", "house"],
+        &["session", "kill", "--reason", "so", "--yes"],
     ] {
         assert_eq!(sluice(arguments, "").status.code(), Some(2), "{arguments:?}");
     }
@@ -57,6 +69,36 @@ fn a_file_that_is_wrong_or_cannot_be_read_is_code_3_with_line_field_and_expectat
     let told = sluice(&["connect", "/nonexistent/a.conf", "--socks", "0"], "");
     assert_eq!(told.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&told.stderr).contains("/nonexistent/a.conf"));
+}
+
+#[test]
+fn what_needs_a_login_is_code_6_without_one() {
+    for arguments in [&["whoami"][..], &["get", "targets"], &["session", "list"], &["audit", "verify"]] {
+        let told = sluice(arguments, "");
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(6), "{said}");
+        assert!(said.contains("nobody is logged in") && said.contains("do:  sluice login"), "{said}");
+    }
+}
+
+#[test]
+fn a_password_comes_from_a_terminal_or_is_said_to_come_from_standard_input() {
+    let fingerprint = "00".repeat(32);
+    let told =
+        sluice(&["login", "https://127.0.0.1:9", "--user", "a", "--fingerprint", &fingerprint], "secret\n");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(1), "{said}");
+    assert!(said.contains("--password-stdin"), "{said}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_code_5() {
+    let fingerprint = "00".repeat(32);
+    let login = ["login", "https://127.0.0.1:9", "--user", "a", "--fingerprint", &fingerprint];
+    let told = sluice(&[&login[..], &["--password-stdin"]].concat(), "secret\n");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(5), "{said}");
+    assert!(said.contains("cannot reach the server at 127.0.0.1:9") && !said.contains("secret"), "{said}");
 }
 
 #[test]
@@ -86,7 +128,12 @@ fn a_peer_that_does_not_answer_is_code_5_and_what_was_noticed_on_the_way_is_told
 /// Runs the program with `input` as its standard input.
 fn sluice(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    command.args(arguments).env_remove("SLUICE_TUNNEL").env("COLUMNS", "100");
+    command.args(arguments).env("COLUMNS", "100").env("XDG_CONFIG_HOME", "/nonexistent");
+    for variable in
+        ["SLUICE_TUNNEL", "SLUICE_SERVER", "SLUICE_TOKEN", "SLUICE_FINGERPRINT", "SLUICE_ADMIN_TOKEN"]
+    {
+        command.env_remove(variable);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     // Who refuses its command line does not read its input.

@@ -5,8 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 use sluice_runtime::host::failure::{Exit, Failure};
 use sluice_runtime::service::{Wake, Wakes};
 
@@ -20,8 +18,6 @@ use crate::terminal::{Mark, Terminal};
 const STEP: Duration = Duration::from_millis(300);
 /// What the router calls him in its configuration.
 const NAME: &str = "guest";
-/// Four modules of quiet on each side, ISO/IEC 18004; the renderer draws them.
-const QR_QUIET: usize = 8;
 
 /// Tells others how to join.
 ///
@@ -37,7 +33,7 @@ pub(super) fn invite(terminal: &Terminal, stage: &Stage, listen: Listen) -> Resu
     from_this_machine(terminal, &path);
     with_an_app(terminal, &path, listen, ip);
     if !terminal.is_plain() {
-        qr(terminal, &text);
+        terminal.qr(&text);
     }
     look_inside(terminal, stage);
     Ok(())
@@ -60,22 +56,6 @@ fn with_an_app(terminal: &Terminal, path: &Path, listen: Listen, ip: IpAddr) {
     if listen.is_open() {
         terminal.note(&format!("The router is at {ip}; a firewall here has to let its UDP port in."));
     }
-}
-
-/// The code, if it fits.
-fn qr(terminal: &Terminal, text: &str) {
-    let Ok(code) = QrCode::new(text.as_bytes()) else { return };
-    if code.width() + QR_QUIET > terminal.width() {
-        terminal.note("The terminal is too narrow for a QR code of it.");
-        return;
-    }
-    let mut image = code.render::<Dense1x2>();
-    terminal.black_on_white(&if terminal.has_colours() {
-        image.build()
-    } else {
-        // Most terminals are dark, so what is printed is to be the light.
-        image.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
-    });
 }
 
 fn look_inside(terminal: &Terminal, stage: &Stage) {

@@ -2,6 +2,7 @@
 //! terminal shows them; narrow terminals get more lines instead of broken ones. Called by `connect` and `demo`.
 
 mod layout;
+mod qr;
 mod working;
 
 use std::io::{IsTerminal, stdout};

@@ -18,6 +18,10 @@ pub enum Exit {
     Missing = 4,
     /// No running program answers on the admin socket.
     Unreachable = 5,
+    /// Nobody is logged in, or no longer.
+    NotLoggedIn = 6,
+    /// Access is refused.
+    Refused = 7,
 }
 
 /// For `--help`: the codes as `main` gives them.
