@@ -84,7 +84,7 @@ pub(crate) struct DeleteOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyOptions {
-    /// A file of [[target]], [[user]], … tables, TOML or JSON of the same shape; - is standard input.
+    /// A file with a table for each object, as docs/examples/lab.toml, or JSON of the same shape; - is standard input.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub(super) files: Vec<PathBuf>,
 
