@@ -86,7 +86,7 @@ impl Engine {
         for record in tx.ongoing_sessions().await? {
             let session = session_of(&record)?;
             if session.is_open() && session.routers.contains(&RouterId(router.as_u128())) {
-                // One that cannot be enforced any more is not enforced; the tick ends it.
+                // One that cannot be enforced any more is not enforced; recheck ends it.
                 desired.grants.extend(self.named_grant(&mut tx, &record, &session).await?);
             }
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use router_core::access::{Client, ClientSeen};
+use router_core::access::{Client, ClientSeen, EndReason};
 use uuid::Uuid;
 
 use super::record::session_of;
@@ -53,9 +53,9 @@ impl Engine {
         let concerned = match kind {
             Kind::User => tx.ongoing_of_user(id).await?,
             Kind::Target => tx.ongoing_to_target(id).await?,
-            Kind::Device | Kind::Router => tx.ongoing_sessions().await?,
-            // What others name cannot be removed; mappings and connectors change the way, not the right.
-            Kind::Tenant | Kind::Role | Kind::Connector | Kind::Mapping => Vec::new(),
+            Kind::Device | Kind::Router | Kind::Connector | Kind::Mapping => tx.ongoing_sessions().await?,
+            // What others name cannot be removed.
+            Kind::Tenant | Kind::Role => Vec::new(),
         };
         let mut ended = Vec::new();
         for record in concerned {
@@ -95,13 +95,13 @@ impl Engine {
         tx: &mut Tx,
         record: &SessionRecord,
         now: Timestamp,
-    ) -> Result<Option<router_core::access::EndReason>, Fault> {
+    ) -> Result<Option<EndReason>, Fault> {
         let session = session_of(record)?;
         if !session.is_open() {
             return Ok(None);
         }
         let Some(user) = tx.policy_user(record.user).await? else {
-            return Ok(Some(router_core::access::EndReason::UserDisabled));
+            return Ok(Some(EndReason::UserDisabled));
         };
         let target = match tx.object(Kind::Target, record.target).await? {
             Some(found) => Some(tx.policy_target(found).await?),
@@ -115,7 +115,12 @@ impl Engine {
             at: Some(unix_time(self.last_heard(session.client_ip))),
             silence_max: self.policy().silence_max,
         };
-        Ok(session.recheck(&read.facts(self), seen, unix_time(now)))
+        if let Some(why) = session.recheck(&read.facts(self), seen, unix_time(now)) {
+            return Ok(Some(why));
+        }
+        // Without its device mapping a target leads elsewhere than it did, as if it had been edited: nothing enforces it.
+        let leads_nowhere = self.compile(tx, &session).await?.is_err();
+        Ok(leads_nowhere.then_some(EndReason::TargetEdited))
     }
 
     /// When a client was last heard; since this server runs, if it does not know.

@@ -313,6 +313,16 @@ async fn what_takes_a_right_ends_the_sessions_that_had_it_at_once() {
 }
 
 #[tokio::test]
+async fn a_session_ends_when_the_mapping_it_leads_through_is_removed() {
+    let world = World::sqlite().await;
+    let session = world.open(&world.alice, "db").await.unwrap();
+    let other = world.open(&world.bob, "lan").await.unwrap();
+    world.engine.delete::<MappingSpec>(now(), &world.root, "db", None).await.unwrap();
+    assert_eq!(world.state(&session).await, (SessionState::Closing, Some("target-edited".to_owned())));
+    assert_eq!(world.granted().await, [other.id]);
+}
+
+#[tokio::test]
 async fn an_edit_that_changes_only_words_ends_nothing() {
     let world = World::sqlite().await;
     let session = world.open(&world.alice, "db").await.unwrap();
