@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use sluice_lab::requirements;
+
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     // CARGO_MANIFEST_DIR of this crate is <root>/bins/xtask; cargo sets it for `cargo run`, too.
@@ -31,6 +33,10 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_BIN_NAME" {
             command.env_remove(&name);
         }
+    }
+    // A machine that builds once has no second build to make faster; the caches would double what lies on its disk.
+    if requirements::in_ci() && std::env::var_os("CARGO_INCREMENTAL").is_none() {
+        command.env("CARGO_INCREMENTAL", "0");
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let paths = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));

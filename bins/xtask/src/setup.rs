@@ -49,7 +49,12 @@ pub(crate) fn install(log: &Log) -> Result<Result<(), Failure>> {
             return Ok(Err(failure));
         }
     }
-    peers::install(log)
+    let outcome = peers::install(log)?;
+    if outcome.is_ok() {
+        // A gigabyte that nobody reads again. After a failure it stays: the next try goes on from there.
+        let _ = std::fs::remove_dir_all(tools().join("build"));
+    }
+    Ok(outcome)
 }
 
 /// What labs need, or an error that lists what is missing and how to get it. Root installs packages.
