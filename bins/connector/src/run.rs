@@ -10,6 +10,8 @@ use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers
 use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
+use sluice_runtime::host::metrics::{NodeCollector, NodeNumbers, Site};
+use sluice_runtime::host::operations::{Operations, Process};
 use sluice_runtime::host::program::Program;
 use sluice_runtime::host::status_page::Page;
 use sluice_runtime::service::Wakes;
@@ -21,9 +23,9 @@ use crate::rules;
 /// Runs the connector until a signal ends it.
 pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     let config = ConnectorConfig::load(file)?;
-    log.start()?;
+    let process = Process::begin(log, &config.operations, &config.confinement(file))?;
     let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
-    serve(file, config, &wakes)
+    serve(file, config, Some(process), &wakes)
 }
 
 /// Runs the connector of a configuration file in this thread, beside whatever else the process does, until one of `wakes`
@@ -32,23 +34,31 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
 /// # Errors
 /// What is wrong with the file, what the system denies, or why the node could not go on.
 pub fn embed(file: &Path, wakes: &Wakes) -> Result<(), Failure> {
-    serve(file, ConnectorConfig::load(file)?, wakes)
+    serve(file, ConnectorConfig::load(file)?, None, wakes)
 }
 
-fn serve(file: &Path, config: ConnectorConfig, wakes: &Wakes) -> Result<(), Failure> {
+fn serve(
+    file: &Path,
+    config: ConnectorConfig,
+    process: Option<Process>,
+    wakes: &Wakes,
+) -> Result<(), Failure> {
     let admin = AdminServer::bind(&config.node.admin_socket).map_err(|error| {
         Failure::of_system(
             format!("cannot bind the admin socket {}", config.node.admin_socket.display()),
             &error,
         )
     })?;
+    let settings = config.operations.clone();
     let connector = Arc::new(Connector::start(file, config, wakes)?);
+    let operations = Operations::start(&settings, process.as_ref(), connector.site())?;
     connector.serve_status_page()?;
     let answering = Arc::clone(&connector);
     let _admin = admin
         .start(move |request, answer| answering.answer(request, answer))
         .map_err(|error| Failure::of_system("cannot answer on the admin socket", &error))?;
-    let outcome = main_loop::run(wakes, || connector.reload(), || connector.program.is_healthy());
+    process.as_ref().map_or(Ok(()), Process::started)?;
+    let outcome = main_loop::run(wakes, || connector.reload(&operations), || connector.program.is_healthy());
     connector.program.stop();
     outcome
 }
@@ -90,8 +100,18 @@ impl Connector {
         collect::page(&self.program, "connector", &texts, asker)
     }
 
-    fn reload(&self) {
-        match self.try_reload() {
+    /// What is told about it.
+    fn site(self: &Arc<Self>) -> Site {
+        let connector = Arc::downgrade(self);
+        let look = move || connector.upgrade().map(|connector| NodeNumbers::of(&connector.program, None));
+        Site::new(
+            |registry| registry.register_collector(Box::new(NodeCollector::new(look))),
+            Box::new(|| Ok(())),
+        )
+    }
+
+    fn reload(&self, operations: &Operations) {
+        match self.try_reload(operations) {
             Ok(applied) => tracing::info!(
                 opened = applied.added,
                 closed = applied.removed,
@@ -102,12 +122,16 @@ impl Connector {
         }
     }
 
-    fn try_reload(&self) -> Result<Applied, String> {
+    fn try_reload(&self, operations: &Operations) -> Result<Applied, String> {
         let new = ConnectorConfig::load(&self.file).map_err(|problems| problems.to_string())?;
+        let prepared = operations
+            .prepare(&new.operations, &new.confinement(&self.file))
+            .map_err(|fault| fault.to_string())?;
         let mut config = self.config();
         let rules = |peers: &_, _| rules::snapshot(&new, peers);
         let applied = self.program.reload(plan(&new), rules).map_err(|fault| fault.to_string())?;
         *config = new;
+        operations.take(prepared);
         Ok(applied)
     }
 

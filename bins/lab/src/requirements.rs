@@ -21,7 +21,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// All programs that labs use and the base system may lack.
-pub const TOOLS: [Tool; 20] = [
+pub const TOOLS: [Tool; 23] = [
     tool("ip", "iproute2"),
     tool("ss", "iproute2"),
     tool("setpriv", "util-linux"),
@@ -41,6 +41,9 @@ pub const TOOLS: [Tool; 20] = [
     tool("wireguard-go", "wireguard-go"),
     tool("nft", "nftables"),
     tool("conntrack", "conntrack"),
+    tool("promtool", "prometheus"),
+    tool("sqlite3", "sqlite3"),
+    tool("rsyslogd", "rsyslog"),
     // Its own programs are in a directory that is on no path; this one is always.
     tool("psql", "postgresql"),
 ];

@@ -1,9 +1,10 @@
 //! A router behind somebody else's VPN gateway: clients' packets arrive unencrypted on its TUN.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use sluice_lab::services::{Direction, Nginx};
+use sluice_lab::sluice::Program;
 use sluice_lab::topology::{Chain, ChainConfig, Entry, Lan, LanConfig, Spot};
-use sluice_lab::{lab_test, probe};
+use sluice_lab::{NET_ADMIN, Privileges, lab_test, probe};
 
 #[test]
 fn clients_of_a_foreign_gateway_reach_devices_under_the_same_rules() {
@@ -55,4 +56,38 @@ fn clients_of_a_foreign_gateway_leave_by_the_interface_that_they_came_in_by() {
         ensure!(after >= before + 2, "{before} drops before, {after} after");
         Ok(())
     });
+}
+
+/// Both have an interface, so each keeps the one capability for that; metrics come and go with a reload.
+#[test]
+fn router_and_connector_give_up_what_they_do_not_need_and_tell_what_they_count() {
+    lab_test(|lab| {
+        let chain = Chain::start(lab, &ChainConfig { entry: Entry::Gateway, ..ChainConfig::default() })?;
+        for program in [&chain.router.program, &chain.sites[0].connector.program] {
+            let left = Privileges::of(program.process().pid())?;
+            ensure!(left.iter().eq([&Privileges::hardened(NET_ADMIN)]), "its threads have {left:?}");
+            let first = std::fs::read_to_string(program.config())?;
+            ensure!(!metrics(program)?.succeeded(), "metrics are told to whoever asks");
+            program.reload(&format!("{first}\n[operations]\nmetrics = \"127.0.0.1:9586\"\n"))?;
+            let page = metrics(program)?.ok()?.stdout;
+            for line in [
+                "sluice_peers ",
+                "sluice_rules ",
+                "sluice_dropped_packets_total{reason=",
+                "sluice_worker_udp_datagrams_total ",
+                "# EOF",
+            ] {
+                ensure!(page.contains(line), "{line} is not in\n{page}");
+            }
+            program.reload(&format!("{first}\n[operations]\nhardening = false\n"))?;
+            let log = program.process().log();
+            ensure!(log.contains("hardening cannot change while the node runs"), "{log}");
+            ensure!(metrics(program)?.succeeded(), "a configuration that was refused changed something");
+        }
+        Ok(())
+    });
+}
+
+fn metrics(program: &Program) -> Result<sluice_lab::Output> {
+    program.host().sh("curl -sS --fail --max-time 5 http://127.0.0.1:9586/metrics")
 }

@@ -12,7 +12,9 @@ use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers
 use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
+use sluice_runtime::host::metrics::{NodeCollector, NodeNumbers, Site};
 use sluice_runtime::host::moment::Moment;
+use sluice_runtime::host::operations::{Operations, Process};
 use sluice_runtime::host::peers::PeerNumbers;
 use sluice_runtime::host::program::Program;
 use sluice_runtime::host::status_page::Page;
@@ -28,9 +30,9 @@ use crate::rules;
 /// Runs the router until a signal ends it.
 pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     let config = RouterConfig::load(file)?;
-    log.start()?;
+    let process = Process::begin(log, &config.operations, &config.confinement(file))?;
     let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
-    serve(file, config, &wakes)
+    serve(file, config, Some(process), &wakes)
 }
 
 /// Runs the router of a configuration file in this thread, beside whatever else the process does, until one of `wakes`
@@ -39,23 +41,26 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
 /// # Errors
 /// What is wrong with the file, what the system denies, or why the node could not go on.
 pub fn embed(file: &Path, wakes: &Wakes) -> Result<(), Failure> {
-    serve(file, RouterConfig::load(file)?, wakes)
+    serve(file, RouterConfig::load(file)?, None, wakes)
 }
 
-fn serve(file: &Path, config: RouterConfig, wakes: &Wakes) -> Result<(), Failure> {
+fn serve(file: &Path, config: RouterConfig, process: Option<Process>, wakes: &Wakes) -> Result<(), Failure> {
     let admin = AdminServer::bind(&config.node.admin_socket).map_err(|error| {
         Failure::of_system(
             format!("cannot bind the admin socket {}", config.node.admin_socket.display()),
             &error,
         )
     })?;
+    let settings = config.operations.clone();
     let router = Arc::new(Router::start(file, config, wakes)?);
+    let operations = Operations::start(&settings, process.as_ref(), router.site())?;
     router.serve_status_page()?;
     let answering = Arc::clone(&router);
     let _admin = admin
         .start(move |request, answer| answering.answer(request, answer))
         .map_err(|error| Failure::of_system("cannot answer on the admin socket", &error))?;
-    let outcome = main_loop::run(wakes, || router.reload(), || router.tick());
+    process.as_ref().map_or(Ok(()), Process::started)?;
+    let outcome = main_loop::run(wakes, || router.reload(&operations), || router.tick());
     router.program.stop();
     outcome
 }
@@ -96,6 +101,16 @@ impl Router {
         collect::page(&self.program, "router", &texts, asker)
     }
 
+    /// What is told about it.
+    fn site(self: &Arc<Self>) -> Site {
+        let router = Arc::downgrade(self);
+        let look = move || router.upgrade().map(|router| NodeNumbers::of(&router.program, None));
+        Site::new(
+            |registry| registry.register_collector(Box::new(NodeCollector::new(look))),
+            Box::new(|| Ok(())),
+        )
+    }
+
     /// Forgets sessions past their end.
     fn tick(&self) -> bool {
         let ended = self.access().take_ended(Timestamp::now());
@@ -107,8 +122,8 @@ impl Router {
         self.program.is_healthy()
     }
 
-    fn reload(&self) {
-        match self.try_reload() {
+    fn reload(&self, operations: &Operations) {
+        match self.try_reload(operations) {
             Ok(applied) => tracing::info!(
                 opened = applied.added,
                 closed = applied.removed,
@@ -119,12 +134,16 @@ impl Router {
         }
     }
 
-    fn try_reload(&self) -> Result<Applied, String> {
+    fn try_reload(&self, operations: &Operations) -> Result<Applied, String> {
         let config = RouterConfig::load(&self.file).map_err(|problems| problems.to_string())?;
+        let prepared = operations
+            .prepare(&config.operations, &config.confinement(&self.file))
+            .map_err(|fault| fault.to_string())?;
         let mut access = self.access();
         let rules = |peers: &_, moment| rules::snapshot(&config, &config.sessions, peers, moment);
         let applied = self.program.reload(plan(&config), rules).map_err(|fault| fault.to_string())?;
         *access = Access::of(config);
+        operations.take(prepared);
         Ok(applied)
     }
 

@@ -9,10 +9,13 @@ use serde::Deserialize;
 use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
 use sluice_runtime::host::config::node::NodeSettings;
+use sluice_runtime::host::config::operations::OperationsSettings;
 use sluice_runtime::host::config::sockets::SocketsSettings;
 use sluice_runtime::host::config::tun::TunSettings;
-use sluice_runtime::host::config::{Fault, Place, Problems, node, sockets, tun, value};
+use sluice_runtime::host::config::{Fault, Place, Problems, node, operations, sockets, tun, value};
+use sluice_runtime::host::confine::Confinement;
 
+use crate::export::{ExportSettings, NoPlace, SyslogPlace};
 use crate::store::{NoStoreUrl, StoreUrl};
 
 /// Where `status` finds the server unless the file says otherwise.
@@ -28,6 +31,10 @@ const OVERLAY_DEFAULT: &str = "10.99.0.0/16";
 pub(crate) struct ServerConfig {
     pub(crate) server: ServerSettings,
     pub(crate) node: NodeSettings,
+    pub(crate) operations: OperationsSettings,
+    pub(crate) audit: ExportSettings,
+    /// Files that it names.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) tun: Option<TunSettings>,
     pub(crate) sockets: Option<SocketsSettings>,
 }
@@ -87,12 +94,27 @@ impl Section for ServerTable {
     ];
 }
 
-/// What can be wrong with `[server]`.
+/// `[audit]` as written.
+#[derive(Debug, Deserialize)]
+struct AuditTable {
+    syslog: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl Section for AuditTable {
+    const TABLE: &'static str = "audit";
+    const KEYS: &'static [(&'static str, Kind)] = &[("syslog", Kind::Text), ("file", Kind::Text)];
+}
+
+/// What can be wrong with `[server]` and `[audit]`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ServerFault {
     /// No store.
     #[error(transparent)]
     Store(#[from] NoStoreUrl),
+    /// Not where syslog could be.
+    #[error(transparent)]
+    Syslog(#[from] NoPlace),
     /// A certificate without its key, or a key without its certificate.
     #[error("a certificate and its key belong together, and one of them is missing")]
     HalfCertificate,
@@ -106,6 +128,9 @@ impl Fault for ServerFault {
         match self {
             Self::Store(_) => {
                 "Write sqlite:FILE, seen from this file's directory, or postgres://USER@HOST/DATABASE.".into()
+            }
+            Self::Syslog(_) => {
+                "Write udp://HOST:PORT, tcp://HOST:PORT or unix:///dev/log; ports are 514 and 601 unless given.".into()
             }
             Self::HalfCertificate => {
                 "Give both tls_certificate and tls_key, or neither: then the server makes its own.".into()
@@ -130,6 +155,51 @@ impl ServerConfig {
         Self::read(path, Document::parse(path, text, std::iter::empty())?)
     }
 
+    /// What a server with this configuration, of this file, needs of its system.
+    pub(crate) fn confinement(&self, file: &Path) -> Confinement {
+        let needs = Confinement::new(file, &self.files, &self.node)
+            .writes(&self.server.directory.join("tls.pem"))
+            .with_tun(self.tun.is_some())
+            .looks_up_names(self.audit.syslog.as_ref().is_some_and(SyslogPlace::has_name))
+            .listens(self.server.https.port())
+            .listens(self.operations.metrics.map_or(0, |metrics| metrics.port()));
+        let needs = self.audit.file.iter().fold(needs, |needs, file| needs.writes(file));
+        match &self.server.store {
+            StoreUrl::Sqlite(path) => needs.writes(path),
+            StoreUrl::Postgres(_) => {
+                let password = std::env::var_os("PGPASSFILE").map(PathBuf::from);
+                let needs = needs.looks_up_names(true);
+                password.iter().fold(needs, |needs, file| needs.reads(file))
+            }
+        }
+    }
+
+    /// What of `new` cannot change while the server runs; `None` if nothing of that kind is different.
+    pub(crate) fn fixed_difference(&self, new: &Self) -> Option<&'static str> {
+        let (old, new_server) = (&self.server, &new.server);
+        let (node, new_node) = (&self.node, &new.node);
+        let differs = [
+            (old.store != new_server.store, "[server] store"),
+            (old.https != new_server.https, "[server] https"),
+            (old.host_names != new_server.host_names, "[server] host_names"),
+            (old.client_ip_pool != new_server.client_ip_pool, "[server] client_ip_pool"),
+            (old.endpoint != new_server.endpoint, "[server] endpoint"),
+            (old.overlay != new_server.overlay, "[server] overlay"),
+            (old.allowed != new_server.allowed, "[server] allowed_addresses"),
+            (node.name != new_node.name, "[node] name"),
+            (node.private_key.public_key() != new_node.private_key.public_key(), "[node] private_key_file"),
+            (node.listen_port != new_node.listen_port, "[node] listen_port"),
+            (node.addresses != new_node.addresses, "[node] addresses"),
+            (node.mtu_bytes != new_node.mtu_bytes, "[node] mtu"),
+            (node.workers != new_node.workers, "[node] workers"),
+            (node.admin_socket != new_node.admin_socket, "[node] admin_socket"),
+            (node.status_page != new_node.status_page, "[node] status_page"),
+            (self.tun != new.tun, "[tun]"),
+            (self.sockets != new.sockets, "[sockets]"),
+        ];
+        differs.iter().find(|(differs, _)| *differs).map(|(_, what)| *what)
+    }
+
     fn read(path: &Path, mut document: Document) -> Result<Self, Problems> {
         let mut problems = Problems::of(path);
         let parsed = parse(&mut document, &mut problems);
@@ -141,9 +211,10 @@ impl ServerConfig {
 fn parse(document: &mut Document, problems: &mut Problems) -> Option<ServerConfig> {
     let server = server(document, problems);
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
+    let (operations, audit) = (operations::read(document, problems), audit(document, problems));
     let (has_tun, has_sockets) = (document.has("tun"), document.has("sockets"));
     let (tun, sockets) = (tun::read(document, problems), sockets::read(document, problems));
-    let (server, node) = (server?, node?);
+    let (server, node, operations, audit) = (server?, node?, operations?, audit?);
     for (index, address) in node.addresses.iter().enumerate() {
         if server.client_ip_pool.iter().any(|prefix| prefix.contains(address)) {
             let place = Place::table("node").field("addresses").index(index);
@@ -153,7 +224,16 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<ServerConfi
     if has_tun && tun.is_none() || has_sockets && sockets.is_none() {
         return None;
     }
-    Some(ServerConfig { server, node, tun, sockets })
+    let files = document.named();
+    Some(ServerConfig { server, node, operations, audit, files, tun, sockets })
+}
+
+fn audit(document: &mut Document, problems: &mut Problems) -> Option<ExportSettings> {
+    let table: AuditTable = document.section(problems)?;
+    let place = Place::table(AuditTable::TABLE).field("syslog");
+    let syslog = table.syslog.as_deref().map(str::parse::<SyslogPlace>).transpose();
+    let syslog = problems.take(&place, syslog.map_err(ServerFault::from))?;
+    Some(ExportSettings { syslog, file: table.file.map(|file| document.resolve(&file)) })
 }
 
 fn server(document: &mut Document, problems: &mut Problems) -> Option<ServerSettings> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use control_proto::{AgentKind, BootId, Name};
 use router_core::Refusal;
 use sluice_runtime::host::background::StackPlan;
-use sluice_runtime::host::control::{Agent, LedKind, LedNode, Own, PORT, accept, door_rules, follow};
+use sluice_runtime::host::control::{Agent, LedKind, LedNode, Link, Own, PORT, accept, door_rules, follow};
 use sluice_runtime::host::failure::{Exit, Failure};
+use sluice_runtime::host::metrics::{NodeCollector, NodeNumbers};
 use sluice_runtime::host::program::{NodePlan, Program, TunPlan};
 use sluice_runtime::service::Waker;
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use crate::control::Control;
 /// The running router.
 pub(crate) struct Embedded {
     program: Arc<Program>,
+    link: Link,
 }
 
 impl Embedded {
@@ -41,17 +43,29 @@ impl Embedded {
             boot_id: BootId(Uuid::now_v7().as_u128()),
         };
         let led = LedNode::new(&program, own);
+        let link = led.link();
         tokio::spawn(follow(led, agent, move || {
             let stream = leadership.connect();
             std::future::ready(Ok(stream))
         }));
         open_door(&program, config, control)?;
-        Ok(Embedded { program })
+        Ok(Embedded { program, link })
     }
 
     /// Its UDP port.
     pub(crate) fn listen_port(&self) -> u16 {
         self.program.runtime().listen_port()
+    }
+
+    /// How it stands with the control plane.
+    pub(crate) fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// What is counted of it.
+    pub(crate) fn collector(&self) -> NodeCollector {
+        let (program, link) = (Arc::downgrade(&self.program), self.link());
+        NodeCollector::new(move || Some(NodeNumbers::of(&*program.upgrade()?, Some(link.state()))))
     }
 
     /// Whether its threads are at work.

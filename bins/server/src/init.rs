@@ -75,6 +75,13 @@ listen_port = {listen_port}
 addresses = [\"10.99.0.1\"]                   # our own, inside the tunnels
 admin_socket = \"server.sock\"
 
+# [operations]
+# metrics = \"127.0.0.1:9586\"                # for Prometheus
+
+# [audit]
+# syslog = \"udp://192.0.2.1:514\"            # or tcp://, unix:///dev/log
+# file = \"audit.jsonl\"
+
 [sockets]                                   # how targets that are behind no connector are reached: by ordinary connections
 "
     )

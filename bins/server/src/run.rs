@@ -1,7 +1,7 @@
 //! `run`: the server at work. Packets have threads of their own; everything else is tasks; the main thread waits for signals.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_proto::Terms;
@@ -10,11 +10,15 @@ use sluice_api::{RouterKind, RouterSpec};
 use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::{Exit, Failure};
 use sluice_runtime::host::main_loop;
+use sluice_runtime::host::metrics::{Readiness, Registry, Site};
+use sluice_runtime::host::operations::{Operations, Process};
+use sluice_runtime::host::program::ReloadFault;
 use sluice_runtime::service::{Wake, Waker, Wakes};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls;
 use uuid::Uuid;
 
 use crate::auth::Auth;
@@ -22,7 +26,9 @@ use crate::config::{ServerConfig, ServerSettings};
 use crate::control::Control;
 use crate::embedded::Embedded;
 use crate::engine::{Actor, Engine, Fault, Policy};
-use crate::http::{App, Certificate, Hosts, default_names, serve};
+use crate::export::Exports;
+use crate::health::Health;
+use crate::http::{App, Certificate, Hosts, Tls, default_names, serve};
 use crate::store::objects::Filter;
 use crate::store::{Store, StoreError};
 
@@ -32,14 +38,14 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 /// Runs the server until a signal ends it.
 pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     let config = ServerConfig::load(file)?;
-    log.start()?;
+    let process = Process::begin(log, &config.operations, &config.confinement(file))?;
     let wakes = Wakes::from_signals().map_err(|error| Failure::of_system("cannot handle signals", &error))?;
     let tasks = Runtime::new().map_err(|error| Failure::of_system("cannot start threads", &error))?;
-    let mut server = tasks.block_on(Server::start(&config, &wakes))?;
-    let reload =
-        || tracing::warn!("the configuration is read at start only: restart the server to change it");
-    let outcome = main_loop::run(&wakes, reload, || server.is_healthy());
+    let mut server = tasks.block_on(Server::start(file, config, &process, &wakes))?;
+    process.started()?;
+    let outcome = main_loop::run(&wakes, || server.reload(), || server.is_healthy());
     tasks.block_on(server.stop_answering());
+    tasks.block_on(server.exports.stop());
     // It has tasks of its own, which cannot end from within ours.
     server.embedded.stop();
     tasks.block_on(server.store.close());
@@ -50,16 +56,26 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
 struct Server {
     store: Store,
     embedded: Embedded,
+    operations: Operations,
+    exports: Exports,
+    tls: Tls,
+    file: PathBuf,
+    config: Mutex<ServerConfig>,
     stop: Arc<Notify>,
     serving: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(config: &ServerConfig, wakes: &Wakes) -> Result<Server, Failure> {
+    async fn start(
+        file: &Path,
+        config: ServerConfig,
+        process: &Process,
+        wakes: &Wakes,
+    ) -> Result<Server, Failure> {
         let settings = &config.server;
-        let store = open(config).await?;
-        let engine = Engine::new(Timestamp::now(), store.clone(), policy(config));
-        let embedded_id = settle_embedded(&engine, config).await.map_err(|fault| of_fault(&fault))?;
+        let store = open(&config).await?;
+        let engine = Engine::new(Timestamp::now(), store.clone(), policy(&config));
+        let embedded_id = settle_embedded(&engine, &config).await.map_err(|fault| of_fault(&fault))?;
         let auth = Auth::new(store.clone())
             .map_err(|fault| Failure::new(Exit::Failed, "cannot check passwords").because(&fault))?;
         let control =
@@ -67,23 +83,55 @@ impl Server {
         let listener = TcpListener::bind(settings.https)
             .await
             .map_err(|error| Failure::of_system(format!("cannot listen on {}", settings.https), &error))?;
-        let embedded = Embedded::start(config, &control, embedded_id, wakes.waker())?;
-        let certificate = certificate(settings)?;
+        let embedded = Embedded::start(&config, &control, embedded_id, wakes.waker())?;
+        let tls = Tls::new(encryption(settings)?);
         let hosts = Hosts::new(host_names(settings));
+        let site = site(&store, &control, &embedded);
         let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| control.state_of(agent));
+        app.set_readiness(site.1);
+        let operations = Operations::start(&config.operations, Some(process), site.0)?;
+        let exports = Exports::start(store.clone(), settings.directory.clone(), config.audit.clone());
         let stop = Arc::new(Notify::new());
-        let serving = tokio::spawn(answer(app, listener, certificate, Arc::clone(&stop), wakes.waker()));
+        let serving = tokio::spawn(answer(app, listener, tls.clone(), Arc::clone(&stop), wakes.waker()));
         tracing::info!(
             https = %settings.https,
             udp = embedded.listen_port(),
             store = %settings.store,
             "server up"
         );
-        Ok(Server { store, embedded, stop, serving })
+        let (file, config) = (file.to_owned(), Mutex::new(config));
+        Ok(Server { store, embedded, operations, exports, tls, file, config, stop, serving })
     }
 
     fn is_healthy(&self) -> bool {
         self.embedded.is_healthy()
+    }
+
+    /// Takes the file as it is now, all of it or nothing.
+    fn reload(&self) {
+        match self.try_reload() {
+            Ok(()) => tracing::info!("reload: the new configuration is in force"),
+            Err(why) => tracing::error!(%why, "reload refused: the former configuration stays in force"),
+        }
+    }
+
+    fn try_reload(&self) -> Result<(), String> {
+        let new = ServerConfig::load(&self.file).map_err(|problems| problems.to_string())?;
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = config.fixed_difference(&new) {
+            return Err(ReloadFault::NeedsRestart(what).to_string());
+        }
+        let prepared = self
+            .operations
+            .prepare(&new.operations, &new.confinement(&self.file))
+            .map_err(|fault| fault.to_string())?;
+        // Also where the paths are as before: certificates are renewed in their place.
+        let encryption = encryption(&new.server).map_err(|failure| failure.to_string())?;
+        self.tls.replace(encryption);
+        self.operations.take(prepared);
+        self.exports.take(new.audit.clone());
+        *config = new;
+        Ok(())
     }
 
     async fn stop_answering(&mut self) {
@@ -94,11 +142,31 @@ impl Server {
 }
 
 /// Answers until it is told to stop. If it cannot go on, the process ends.
-async fn answer(app: App, listener: TcpListener, certificate: Certificate, stop: Arc<Notify>, waker: Waker) {
+async fn answer(app: App, listener: TcpListener, tls: Tls, stop: Arc<Notify>, waker: Waker) {
     let stopped = async move { stop.notified().await };
-    if let Err(why) = serve(app, listener, &certificate, stopped).await {
+    if let Err(why) = serve(app, listener, tls, stopped).await {
         waker.wake(Wake::Failed(why.to_string()));
     }
+}
+
+/// What is served to those who run the server, and whether it is ready. The store is watched from now on.
+fn site(store: &Store, control: &Control, embedded: &Embedded) -> (Site, Readiness) {
+    let health = Health::new(embedded.link());
+    tokio::spawn(health.clone().watch(store.clone()));
+    let ready = |health: Health| -> Readiness { Box::new(move || health.ready()) };
+    let fill = |registry: &mut Registry| {
+        store.meter().register(registry);
+        registry.register_collector(Box::new(embedded.collector()));
+        registry.register_collector(Box::new(control.collector()));
+    };
+    (Site::new(fill, ready(health.clone())), ready(health))
+}
+
+/// What connections are encrypted with.
+fn encryption(settings: &ServerSettings) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    certificate(settings)?.config().map_err(|error| {
+        Failure::new(Exit::Configuration, "the certificate cannot be served with").because(&error)
+    })
 }
 
 /// The operator's certificate, or the one that is made once.

@@ -6,17 +6,19 @@ pub(crate) mod mapping;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
 use sluice_runtime::host::config::node::NodeSettings;
+use sluice_runtime::host::config::operations::OperationsSettings;
 use sluice_runtime::host::config::peer::{Dial, PeerSettings, PeerTable};
 use sluice_runtime::host::config::sockets::SocketsSettings;
 use sluice_runtime::host::config::tun::TunSettings;
 use sluice_runtime::host::config::unique::Unique;
-use sluice_runtime::host::config::{Fault, Place, Problems, node, peer, sockets, tun, value};
+use sluice_runtime::host::config::{Fault, Place, Problems, node, operations, peer, sockets, tun, value};
+use sluice_runtime::host::confine::Confinement;
 use thiserror::Error;
 
 use self::mapping::Mapping;
@@ -28,6 +30,9 @@ pub(crate) const ADMIN_SOCKET_DEFAULT: &str = "/run/sluice-connector/connector.s
 #[derive(Clone)]
 pub(crate) struct ConnectorConfig {
     pub(crate) node: NodeSettings,
+    pub(crate) operations: OperationsSettings,
+    /// Files that it names.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) egress: Option<Egress>,
     pub(crate) routers: Vec<PeerSettings>,
     pub(crate) mappings: Vec<Mapping>,
@@ -86,6 +91,13 @@ impl ConnectorConfig {
         Self::read(path, Document::read(path, environment::of_this_process())?)
     }
 
+    /// What a connector with this configuration, of this file, needs of its system.
+    pub(crate) fn confinement(&self, file: &Path) -> Confinement {
+        Confinement::new(file, &self.files, &self.node)
+            .with_tun(self.tun().is_some())
+            .listens(self.operations.metrics.map_or(0, |metrics| metrics.port()))
+    }
+
     /// Whether devices see an address of ours instead of the sender's.
     pub(crate) fn snats(&self) -> bool {
         match &self.egress {
@@ -129,16 +141,25 @@ impl ConnectorConfig {
 
 fn parse(document: &mut Document, problems: &mut Problems) -> Option<ConnectorConfig> {
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
+    let operations = operations::read(document, problems);
     let by_sockets = document.has("sockets");
     let egress = egress(document, problems);
     let routers = routers(document, problems);
     let mappings = mappings(document, by_sockets, problems);
     note_duplicates(node.as_ref(), &routers, &mappings, problems);
-    let (node, egress) = (node?, egress?);
+    let (node, operations, egress) = (node?, operations?, egress?);
     for (place, mapping) in &mappings {
         problems.take(place, mapping::reachable(mapping, &node, egress.as_ref()));
     }
-    Some(ConnectorConfig { node, egress, routers: values(routers), mappings: values(mappings) })
+    let files = document.named();
+    Some(ConnectorConfig {
+        node,
+        operations,
+        files,
+        egress,
+        routers: values(routers),
+        mappings: values(mappings),
+    })
 }
 
 /// `None` if something of it is wrong, `Some(None)` if there is no way out.

@@ -17,6 +17,8 @@ use sluice_lab::{Host, KeyPair, Lab, Mtu, Port, Process, binaries, retry};
 pub(crate) const DEVICE: &str = "10.20.0.5";
 /// The laptop's address inside the tunnel: the first that is free.
 pub(crate) const LAPTOP: &str = "10.77.0.1";
+/// Where the server tells metrics.
+pub(crate) const METRICS: &str = "127.0.0.1:9586";
 const SERVER: &str = "203.0.113.1";
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -25,8 +27,8 @@ pub(crate) struct Headquarters {
     pub(crate) nginx: Nginx,
     pub(crate) root: Account,
     pub(crate) alice: Account,
-    server: Host,
-    directory: String,
+    pub(crate) server: Host,
+    pub(crate) directory: String,
     process: Process,
 }
 
@@ -49,6 +51,14 @@ impl Account {
     /// What the server has there.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         self.expect(true, &["GET", path], &[], None)
+    }
+
+    /// How one who stays connected asks.
+    pub(crate) fn command_line(&self, path: &str) -> String {
+        format!(
+            "curl -sSkN --max-time 60 -H 'Authorization: Bearer {}' https://{SERVER}:8443/api/v1/{path}",
+            self.token
+        )
     }
 
     /// Asks for a change, which is made.
@@ -86,7 +96,7 @@ impl Account {
     ) -> Result<(u16, Value)> {
         let (authorization, url) =
             (format!("Authorization: Bearer {}", self.token), format!("https://{SERVER}:8443/api/v1/{path}"));
-        let mut argv = vec!["curl", "-sSk", "--max-time", "10", "-X", method, "-H", &authorization];
+        let mut argv = vec!["curl", "-sSk", "--max-time", "30", "-X", method, "-H", &authorization];
         headers.iter().for_each(|header| argv.extend(["-H", header]));
         let body = document.map(Value::to_string).unwrap_or_default();
         if document.is_some() {
@@ -118,6 +128,7 @@ impl Headquarters {
         let options = format!("--endpoint {SERVER}:51820 --https {SERVER}:8443");
         let made = server.sh(&format!("{} init {directory} {options}", program()?))?.ok()?;
         let token = made.stdout.split("token: ").nth(1).with_context(|| made.to_string())?.trim().to_owned();
+        offer(&directory)?;
         let process = start(&server, &directory)?;
         let nobody = Account { host: server.clone(), token: "slu_none".to_owned() };
         nobody.call(
@@ -152,6 +163,41 @@ impl Headquarters {
         Ok(())
     }
 
+    /// Has the server read its configuration again.
+    pub(crate) fn reload(&self) -> Result<()> {
+        self.process.signal(Signal::HUP)
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits until the server has ended.
+    pub(crate) fn wait(&self, limit: Duration) -> Result<std::process::ExitStatus> {
+        self.process.wait(limit)
+    }
+
+    /// The server's program.
+    pub(crate) fn program(&self) -> Result<String> {
+        program()
+    }
+
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until the server has said so.
+    pub(crate) fn wait_for_log(&self, text: &str) -> Result<()> {
+        self.process.wait_for_log(text, Duration::from_secs(10))
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// Kills the server.
     pub(crate) fn kill(&self) -> Result<()> {
         self.process.signal(Signal::KILL)?;
@@ -163,6 +209,14 @@ impl Headquarters {
         self.process = start(&self.server, &self.directory)?;
         Ok(())
     }
+}
+
+/// Has the server offer its operators what they ask for here.
+fn offer(directory: &str) -> Result<()> {
+    let file = format!("{directory}/server.toml");
+    let made = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, format!("{made}\n[operations]\nmetrics = \"{METRICS}\"\n"))?;
+    Ok(())
 }
 
 fn target() -> Value {

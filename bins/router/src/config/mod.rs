@@ -14,7 +14,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use router_core::Refusal;
@@ -22,12 +22,14 @@ use serde::Deserialize;
 use sluice_runtime::host::config::document::{Document, Section};
 use sluice_runtime::host::config::environment::{self, Kind};
 use sluice_runtime::host::config::node::NodeSettings;
+use sluice_runtime::host::config::operations::OperationsSettings;
 use sluice_runtime::host::config::peer::{Dial, PeerSettings, PeerTable};
 use sluice_runtime::host::config::sockets::SocketsSettings;
 use sluice_runtime::host::config::tun::TunSettings;
 use sluice_runtime::host::config::unique::Unique;
 use sluice_runtime::host::config::value::ValueFault;
-use sluice_runtime::host::config::{Place, Problems, node, peer, sockets, tun, value};
+use sluice_runtime::host::config::{Place, Problems, node, operations, peer, sockets, tun, value};
+use sluice_runtime::host::confine::Confinement;
 
 use self::client::Client;
 use self::indexed::Indexed;
@@ -49,6 +51,9 @@ pub(crate) type Targets = Indexed<String, Target>;
 #[derive(Clone)]
 pub(crate) struct RouterConfig {
     pub(crate) node: NodeSettings,
+    pub(crate) operations: OperationsSettings,
+    /// Files that it names.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) client_ip_pool: Vec<IpNet>,
     pub(crate) deny_signal: Refusal,
     pub(crate) tun: Option<RouterTun>,
@@ -143,6 +148,13 @@ impl RouterConfig {
         problems.or(parsed)
     }
 
+    /// What a router with this configuration, of this file, needs of its system.
+    pub(crate) fn confinement(&self, file: &Path) -> Confinement {
+        Confinement::new(file, &self.files, &self.node)
+            .with_tun(self.tun.is_some())
+            .listens(self.operations.metrics.map_or(0, |metrics| metrics.port()))
+    }
+
     /// Whose address this is; `None` if it arrives on the TUN.
     pub(crate) fn client_at(&self, address: IpAddr) -> Option<&Client> {
         self.clients.get(&address)
@@ -161,6 +173,7 @@ impl RouterConfig {
 
 fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfig> {
     let node = node::read(document, ADMIN_SOCKET_DEFAULT, problems);
+    let operations = operations::read(document, problems);
     let (client_ip_pool, deny_signal) = pool_and_signal(document, problems)?;
     let (has_tun, has_sockets) = (document.has("tun"), document.has("sockets"));
     let sockets = sockets::read(document, problems);
@@ -181,6 +194,8 @@ fn parse(document: &mut Document, problems: &mut Problems) -> Option<RouterConfi
     }
     let config = RouterConfig {
         node: node?,
+        operations: operations?,
+        files: document.named(),
         client_ip_pool,
         deny_signal,
         tun,

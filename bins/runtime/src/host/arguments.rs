@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::config::operations::OperationsSettings;
 use super::failure::{Exit, Failure};
-use crate::service::{self, LogFormat};
+use super::operations::LogControl;
+use crate::service::{self, LogFormat, LogLevel};
 
 /// How to log.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,12 +23,15 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Starts logging. RUST_LOG counts where neither option nor variable of ours says otherwise.
+    /// Starts logging. RUST_LOG counts where neither option, variable of ours nor the configuration says otherwise.
     ///
     /// # Errors
     /// If the level is none.
-    pub fn start(&self) -> Result<(), Failure> {
-        self.start_or("info")
+    pub fn start(&self, settings: &OperationsSettings) -> Result<LogControl, Failure> {
+        let default = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+        let control = |level| LogControl { level, given: self.log_level.clone(), default: default.clone() };
+        let filter = self.log_level.as_ref().or(settings.log_level.as_ref()).unwrap_or(&default);
+        self.start_with(filter).map(control)
     }
 
     /// The same, with `default` where nothing is said.
@@ -36,7 +41,11 @@ impl LogOptions {
     pub fn start_or(&self, default: &str) -> Result<(), Failure> {
         let from_rust = || std::env::var("RUST_LOG").ok();
         let filter = self.log_level.clone().or_else(from_rust).unwrap_or_else(|| default.to_owned());
-        service::start_log(self.log_format, &filter)
+        self.start_with(&filter).map(drop)
+    }
+
+    fn start_with(&self, filter: &str) -> Result<LogLevel, Failure> {
+        service::start_log(self.log_format, filter)
             .map_err(|error| Failure::new(Exit::Configuration, "logging cannot be set up").because(&error))
     }
 }

@@ -82,12 +82,25 @@ pub enum ReloadFault {
     /// Something that is fixed once the node runs.
     #[error("{0} cannot change while the node runs; restart it")]
     NeedsRestart(&'static str),
+    /// A file in a directory, or a port, that the program may not use since it started.
+    #[error(
+        "it names a file in another directory, or a port below 1024, that was given up at the start; restart the program"
+    )]
+    GivenUp,
     /// A peer cannot be added.
     #[error("a peer cannot be added: {0}")]
     Peer(#[from] AddPeerError),
     /// The rules are refused.
     #[error("the rules are refused: {0}")]
     Rules(#[from] ApplyError),
+    /// The new address for metrics cannot be had.
+    #[error("cannot serve metrics at {address}: {error}")]
+    Metrics {
+        /// Which.
+        address: SocketAddr,
+        /// The system's reason.
+        error: std::io::Error,
+    },
     /// The new port cannot be had.
     #[error("cannot listen on UDP port {port}: {error}")]
     Port {

@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +36,9 @@ pub enum LogError {
     /// Somebody set a log up before.
     #[error("a log is set up already")]
     Twice,
+    /// The log that this was of has ended.
+    #[error("there is no log any more")]
+    Gone,
 }
 
 impl FromStr for LogFormat {
@@ -49,17 +53,50 @@ impl FromStr for LogFormat {
     }
 }
 
+/// What is logged from now on. Cloning it is cheap, and both are the same.
+#[derive(Clone)]
+pub struct LogLevel(Arc<dyn Fn(EnvFilter) -> bool + Send + Sync>);
+
+impl LogLevel {
+    /// Logs by another filter.
+    ///
+    /// # Errors
+    /// If it is none; then everything is as before.
+    pub fn set(&self, filter: &str) -> Result<(), LogError> {
+        if (self.0)(parse(filter)?) { Ok(()) } else { Err(LogError::Gone) }
+    }
+}
+
 /// Starts logging. `filter` is a level (`info`) or a list of them by module (`warn,sluice_runtime=debug`).
-pub fn start_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let parsed = EnvFilter::builder()
-        .parse(filter)
-        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    let log = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr);
-    let result = match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().with_ansi(false).try_init(),
+pub fn start_log(format: LogFormat, filter: &str) -> Result<LogLevel, LogError> {
+    let log = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(io::stderr);
+    let (result, level) = match format {
+        LogFormat::Text => {
+            let log = log.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = log.reload_handle();
+            (log.try_init(), LogLevel(Arc::new(move |filter| handle.reload(filter).is_ok())))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_ansi(false).with_filter_reloading();
+            let handle = log.reload_handle();
+            (log.try_init(), LogLevel(Arc::new(move |filter| handle.reload(filter).is_ok())))
+        }
     };
-    result.map_err(|_| LogError::Twice)
+    result.map(|()| level).map_err(|_| LogError::Twice)
+}
+
+/// Whether a text says what to log.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -75,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_none_is_refused_before_anything_is_set_up() {
-        let error = start_log(LogFormat::Text, "sluice=loud").expect_err("no level");
+        let error = start_log(LogFormat::Text, "sluice=loud").err().expect("no level");
         assert!(matches!(error, LogError::Filter { .. }));
     }
 }

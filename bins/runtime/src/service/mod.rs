@@ -4,5 +4,5 @@ mod logging;
 pub mod notify;
 mod wake;
 
-pub use self::logging::{BadLogFormat, LogError, LogFormat, start_log};
+pub use self::logging::{BadLogFormat, LogError, LogFormat, LogLevel, check_filter, start_log};
 pub use self::wake::{Wake, Waker, Wakes};

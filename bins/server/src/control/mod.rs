@@ -6,6 +6,7 @@
 //!        <--news: confirmations, counters, who was heard------'
 //! ```
 
+mod collector;
 mod items;
 mod news;
 mod plan;

@@ -46,9 +46,11 @@ pub(super) async fn watch(control: Control) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let began = std::time::Instant::now();
         if let Err(why) = control.engine().tick(Timestamp::now()).await {
             tracing::error!(%why, "cannot look which sessions must end; trying again");
         }
+        control.engine().store().meter().ticked(began.elapsed());
         control.tell_presence();
         for seat in control.all_seats() {
             control.confirm(&seat).await;

@@ -25,6 +25,8 @@ pub(super) async fn alive() -> Result<Response, ApiError> {
 
 pub(super) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
     app.engine().store().read().await?;
+    // Whoever asks from outside learns that something is wrong, its operator what: from metrics' own /readyz, and the log.
+    app.ready().map_err(|_| ApiError::new(ProblemKind::Unavailable, "the server cannot do its work now"))?;
     answer(StatusCode::OK, &json!({ "status": "ready" }))
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,7 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     SanType, date_time_ymd,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs as provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -95,7 +96,7 @@ impl Certificate {
     }
 
     /// TLS 1.2 and 1.3 with this certificate, for HTTP/2 and HTTP/1.1.
-    pub(super) fn config(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let provider = Arc::new(provider::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config =
@@ -108,6 +109,27 @@ impl Certificate {
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificate").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+    }
+}
+
+/// What connections are encrypted with from now on. Cloning it is cheap, and both are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Tls {
+    /// With this, see [`Certificate::config`].
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Tls {
+        Tls(Arc::new(RwLock::new(config)))
+    }
+
+    /// With another; connections that there are stay as they are.
+    pub(crate) fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let config = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&config))
     }
 }
 

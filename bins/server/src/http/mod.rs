@@ -28,7 +28,7 @@ mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -36,11 +36,12 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
+use sluice_runtime::host::metrics::Readiness;
 use tokio::sync::{Notify, Semaphore, watch};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use uuid::Uuid;
 
-pub(crate) use self::certificate::{Certificate, CertificateError};
+pub(crate) use self::certificate::{Certificate, Tls};
 pub(crate) use self::hosts::{Hosts, default_names};
 use self::limits::{Buckets, PRINCIPAL, SOURCE};
 use self::problem::{ApiError, ProblemKind};
@@ -65,6 +66,8 @@ struct Shared {
     hosts: Hosts,
     clock: Clock,
     agents: Agents,
+    /// Whether the server can do its work, if anybody looks.
+    ready: OnceLock<Readiness>,
     principals: Buckets<Uuid>,
     sources: Buckets<IpAddr>,
     turns: Arc<Semaphore>,
@@ -94,6 +97,7 @@ impl App {
             hosts,
             clock: Box::new(clock),
             agents: Box::new(agents),
+            ready: OnceLock::new(),
             principals: Buckets::new(PRINCIPAL, Instant::now()),
             sources: Buckets::new(SOURCE, Instant::now()),
             turns: Arc::new(Semaphore::new(WORK_MAX)),
@@ -102,6 +106,15 @@ impl App {
             must_end: Notify::new(),
             stopping: watch::Sender::new(false),
         }))
+    }
+
+    /// From now on `/readyz` asks this as well.
+    pub(crate) fn set_readiness(&self, ready: Readiness) {
+        let _ = self.0.ready.set(ready);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready.get().map_or(Ok(()), |ready| ready())
     }
 
     /// Everything that it answers to.
@@ -124,7 +137,10 @@ impl App {
 
     /// Resolves when the server must end because the store may not be what was written.
     pub(crate) async fn ended(&self) {
-        self.0.must_end.notified().await;
+        tokio::select! {
+            () = self.0.must_end.notified() => {}
+            () = self.engine().store().broken() => {}
+        }
     }
 
     /// Writes what was counted, forgets what is over. To be called every few seconds; `last`: for the last time.

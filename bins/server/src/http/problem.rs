@@ -181,7 +181,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Full(_) => {
                 tracing::error!(%error, "the store is full");
-                ApiError::new(ProblemKind::Unavailable, "the store is full; revoking still works").after(wait)
+                ApiError::new(ProblemKind::Unavailable, "the store is full").after(wait)
             }
             StoreError::Io(_) => {
                 tracing::error!(%error, "the store may not be what was written: the server ends");

@@ -19,12 +19,12 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::guard::Source;
 use super::limits::subscriber;
-use super::{App, Certificate, CertificateError};
+use super::{App, Tls};
+use crate::meter::Meter;
 
 // Our own choices.
 /// Connections at a time. More are closed as they come.
@@ -50,9 +50,6 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// Why the API is served no more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
     /// The store may not be what was written to it.
     #[error("the store may not be what was written to it")]
     Store,
@@ -62,12 +59,13 @@ pub(crate) enum ServeError {
 pub(crate) async fn serve(
     app: App,
     listener: TcpListener,
-    certificate: &Certificate,
+    tls: Tls,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let server = Server {
-        acceptor: TlsAcceptor::from(certificate.config()?),
+        tls,
         router: app.router(),
+        meter: app.engine().store().meter().clone(),
         builder: builder(),
         connected: Arc::default(),
     };
@@ -104,8 +102,9 @@ pub(crate) async fn serve(
 
 #[derive(Clone)]
 struct Server {
-    acceptor: TlsAcceptor,
+    tls: Tls,
     router: Router,
+    meter: Meter,
     builder: Builder<TokioExecutor>,
     connected: Connected,
 }
@@ -114,7 +113,7 @@ impl Server {
     async fn connection(self, stream: TcpStream, place: Place, watcher: Watcher) {
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
-        let stream = match timeout(HANDSHAKE_TIME, self.acceptor.accept(stream)).await {
+        let stream = match timeout(HANDSHAKE_TIME, self.tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, source = %place.source, "no TLS"),
             Err(_) => return tracing::debug!(source = %place.source, "a handshake took too long"),
@@ -123,11 +122,12 @@ impl Server {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let builder = if is_h2 { self.builder.http2_only() } else { self.builder.http1_only() };
         let has_asked = Arc::new(AtomicBool::new(false));
-        let (router, asked, source) = (self.router, Arc::clone(&has_asked), Source(place.address));
+        let (router, meter) = (self.router, self.meter);
+        let (asked, source) = (Arc::clone(&has_asked), Source(place.address));
         let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(source);
-            serve_one(router.clone(), request)
+            serve_one(router.clone(), meter.clone(), request)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let served = watcher.watch(connection);
@@ -142,8 +142,10 @@ impl Server {
     }
 }
 
-async fn serve_one(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    router.oneshot(request).await
+async fn serve_one(router: Router, meter: Meter, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let response = router.oneshot(request).await?;
+    meter.answered(response.status().as_u16());
+    Ok(response)
 }
 
 /// Resolves if no request came in time.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use router_core::access::AuditKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -160,6 +161,7 @@ impl Tx {
             ],
         )
         .await?;
+        self.note_recorded(&link.action, decision(&link));
         Ok(Entry { link, hash })
     }
 
@@ -232,6 +234,17 @@ impl Tx {
             }
         }
     }
+}
+
+/// What became of a request for access, if that is what an event tells.
+fn decision(link: &Link) -> Option<&str> {
+    if link.number == AuditKind::SessionOpened.number() {
+        return Some("granted");
+    }
+    if link.number == AuditKind::RequestRefused.number() {
+        return link.details.get("code").and_then(Json::as_str);
+    }
+    None
 }
 
 impl Outcome {

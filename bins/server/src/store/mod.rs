@@ -12,23 +12,28 @@ pub(crate) mod ports;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod sql;
+mod touch;
 mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 use wg_proto::UnixTime;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::sql::Tx;
+use crate::meter::Meter;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -93,6 +98,7 @@ impl std::fmt::Display for StoreUrl {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pools: Pools,
+    watch: Arc<Watch>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,23 +117,35 @@ impl Store {
             StoreUrl::Sqlite(path) => open_sqlite(path).await?,
             StoreUrl::Postgres(url) => open_postgres(url).await?,
         };
-        Ok(Store { pools })
+        Ok(Store { pools, watch: Arc::default() })
     }
 
     /// Begins to write; nobody else writes until it ends.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
-        match &self.pools {
-            Pools::Sqlite { writer, .. } => Tx::write_sqlite(writer).await,
-            Pools::Postgres(pool) => Tx::write_postgres(pool).await,
-        }
+        let begun = match &self.pools {
+            Pools::Sqlite { writer, .. } => Tx::write_sqlite(writer, &self.watch).await,
+            Pools::Postgres(pool) => Tx::write_postgres(pool, &self.watch).await,
+        };
+        begun.inspect_err(|why| self.watch.failed(why))
     }
 
     /// Begins to read one state.
     pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
-        match &self.pools {
-            Pools::Sqlite { readers, .. } => Tx::read_sqlite(readers).await,
-            Pools::Postgres(pool) => Tx::read_postgres(pool).await,
-        }
+        let begun = match &self.pools {
+            Pools::Sqlite { readers, .. } => Tx::read_sqlite(readers, &self.watch).await,
+            Pools::Postgres(pool) => Tx::read_postgres(pool, &self.watch).await,
+        };
+        begun.inspect_err(|why| self.watch.failed(why))
+    }
+
+    /// What is counted of it, and of what is done with it.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.watch.meter
+    }
+
+    /// Resolves when what was written may not be what is there: the server must end, whoever wrote it.
+    pub(crate) async fn broken(&self) {
+        self.watch.broken.notified().await;
     }
 
     /// Writes a copy of a SQLite store, as it is at one moment, into a new file; others may go on writing.
@@ -157,6 +175,23 @@ impl Store {
     }
 }
 
+/// Sees how the store does.
+#[derive(Debug, Default)]
+struct Watch {
+    meter: Meter,
+    broken: Notify,
+}
+
+impl Watch {
+    fn failed(&self, why: &StoreError) {
+        self.meter.store_failed(why);
+        if matches!(why, StoreError::Io(_)) {
+            // Kept for whoever waits next, if nobody does now.
+            self.broken.notify_one();
+        }
+    }
+}
+
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackupError {
@@ -181,8 +216,15 @@ async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What does not fit into memory while sorting would go to files outside of our directory.
+        .pragma("temp_store", "memory")
         .busy_timeout(WAIT_LIMIT);
-    let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(WAIT_LIMIT);
+    let pool = |size| {
+        SqlitePoolOptions::new().max_connections(size).acquire_timeout(WAIT_LIMIT).before_acquire(
+            // A commit that failed for want of room has ended its transaction, which the connection does not know.
+            |connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }),
+        )
+    };
     let writer = pool(1).connect_with(options.clone()).await?;
     MIGRATIONS.run(&writer).await?;
     let readers = pool(READERS_MAX).connect_with(options.read_only(true)).await?;

@@ -4,10 +4,14 @@
 //! The schema keeps to two types that mean the same in both: BIGINT, and TEXT (identities, addresses and hashes in
 //! hexadecimal digits of a fixed length, so that they sort as what they stand for).
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite, Transaction};
 
+use super::Watch;
 use super::error::StoreError;
 
 /// Held by whoever writes, on PostgreSQL: decisions are made one after the other, whichever server makes them.
@@ -101,40 +105,62 @@ impl Row {
 }
 
 /// A transaction: all of it happens, or nothing. Dropped without [`commit`](Tx::commit), nothing does.
-pub(crate) enum Tx {
+pub(crate) struct Tx {
+    inner: Inner,
+    watch: Arc<Watch>,
+    /// Actions and decisions among the events written so far: counted when they are committed.
+    recorded: Vec<(String, Option<String>)>,
+}
+
+enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Tx {
+    fn new(inner: Inner, watch: &Arc<Watch>) -> Tx {
+        Tx { inner, watch: Arc::clone(watch), recorded: Vec::new() }
+    }
+
     /// Begins to write. Waits until whoever writes has ended.
-    pub(super) async fn write_sqlite(pool: &SqlitePool) -> Result<Tx, StoreError> {
-        Ok(Tx::Sqlite(pool.begin_with(BEGIN_WRITING).await?))
+    pub(super) async fn write_sqlite(pool: &SqlitePool, watch: &Arc<Watch>) -> Result<Tx, StoreError> {
+        Ok(Tx::new(Inner::Sqlite(pool.begin_with(BEGIN_WRITING).await?), watch))
     }
 
     /// Begins to read: sees one state throughout.
-    pub(super) async fn read_sqlite(pool: &SqlitePool) -> Result<Tx, StoreError> {
-        Ok(Tx::Sqlite(pool.begin().await?))
+    pub(super) async fn read_sqlite(pool: &SqlitePool, watch: &Arc<Watch>) -> Result<Tx, StoreError> {
+        Ok(Tx::new(Inner::Sqlite(pool.begin().await?), watch))
     }
 
     /// As [`write_sqlite`](Tx::write_sqlite).
-    pub(super) async fn write_postgres(pool: &PgPool) -> Result<Tx, StoreError> {
+    pub(super) async fn write_postgres(pool: &PgPool, watch: &Arc<Watch>) -> Result<Tx, StoreError> {
         let mut transaction = pool.begin().await?;
         sqlx::query(WRITER_LOCK).execute(&mut *transaction).await?;
-        Ok(Tx::Postgres(transaction))
+        Ok(Tx::new(Inner::Postgres(transaction), watch))
     }
 
     /// As [`read_sqlite`](Tx::read_sqlite).
-    pub(super) async fn read_postgres(pool: &PgPool) -> Result<Tx, StoreError> {
-        Ok(Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+    pub(super) async fn read_postgres(pool: &PgPool, watch: &Arc<Watch>) -> Result<Tx, StoreError> {
+        let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(Tx::new(Inner::Postgres(begun), watch))
+    }
+
+    /// An event was written, and a decision if it is one.
+    pub(super) fn note_recorded(&mut self, action: &str, decision: Option<&str>) {
+        self.recorded.push((action.to_owned(), decision.map(str::to_owned)));
     }
 
     /// Runs a statement; says how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
-        Ok(match self {
-            Tx::Sqlite(tx) => sqlite(sql.to_owned(), values).execute(&mut **tx).await?.rows_affected(),
-            Tx::Postgres(tx) => postgres(sql.to_owned(), values).execute(&mut **tx).await?.rows_affected(),
-        })
+        let done = match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                sqlite(sql.to_owned(), values).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+            Inner::Postgres(tx) => {
+                postgres(sql.to_owned(), values).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+        };
+        self.seen(done)
     }
 
     /// Runs a query.
@@ -148,14 +174,17 @@ impl Tx {
 
     /// Runs a query whose text was put together, of constant pieces only.
     pub(crate) async fn rows_of(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        Ok(match self {
-            Tx::Sqlite(tx) => {
-                sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite).collect()
-            }
-            Tx::Postgres(tx) => {
-                postgres(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect()
-            }
-        })
+        let found = match &mut self.inner {
+            Inner::Sqlite(tx) => sqlite(sql, values)
+                .fetch_all(&mut **tx)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Inner::Postgres(tx) => postgres(sql, values)
+                .fetch_all(&mut **tx)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        };
+        self.seen(found)
     }
 
     /// Runs a query that finds one row at most.
@@ -169,11 +198,22 @@ impl Tx {
 
     /// Makes it durable: what returned `Ok` survives a crash right after.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        match self {
-            Tx::Sqlite(tx) => tx.commit().await?,
-            Tx::Postgres(tx) => tx.commit().await?,
+        let began = Instant::now();
+        let Tx { inner, watch, recorded } = self;
+        let done = match inner {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+        };
+        done.map_err(StoreError::from).inspect_err(|why| watch.failed(why))?;
+        watch.meter.committed(began.elapsed());
+        for (action, decision) in &recorded {
+            watch.meter.recorded(action, decision.as_deref());
         }
         Ok(())
+    }
+
+    fn seen<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        result.map_err(StoreError::from).inspect_err(|why| self.watch.failed(why))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A TOML document, taken apart table by table, so that one fault does not hide the others. What nobody took is
 //! refused at the end.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub trait Section: DeserializeOwned {
 pub struct Document {
     root: Table,
     directory: PathBuf,
+    /// The files it names.
+    named: RefCell<Vec<PathBuf>>,
     /// What was asked for, to tell the reader of an unknown table or key what there is.
     known: Vec<(&'static str, Vec<&'static str>)>,
     environment: Vec<(String, String)>,
@@ -51,12 +54,20 @@ impl Document {
     ) -> Result<Self, Problems> {
         let root = parse(text).map_err(|fault| refused_whole(path, fault))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { root, directory, known: Vec::new(), environment: environment::ours(environment) })
+        let (named, environment) = (RefCell::default(), environment::ours(environment));
+        Ok(Self { root, directory, named, known: Vec::new(), environment })
     }
 
     /// `path` as seen from the document's directory.
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        self.directory.join(path)
+        let path = self.directory.join(path);
+        self.named.borrow_mut().push(path.clone());
+        path
+    }
+
+    /// Every path that was resolved so far.
+    pub fn named(&self) -> Vec<PathBuf> {
+        self.named.borrow().clone()
     }
 
     /// Whether there is such a table, in the file or in the environment.

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// Tables that can be overridden. Other `SLUICE_…` variables are somebody else's.
-const TABLES: [&str; 3] = ["node", "tun", "sockets"];
+const TABLES: [&str; 6] = ["node", "tun", "sockets", "operations", "server", "audit"];
 
 /// All variables of this process that are text.
 pub fn of_this_process() -> impl Iterator<Item = (String, String)> {

@@ -7,6 +7,7 @@ pub mod document;
 pub mod environment;
 pub mod fault;
 pub mod node;
+pub mod operations;
 pub mod peer;
 pub mod secret;
 pub mod sockets;

@@ -75,6 +75,9 @@ async fn converse<S: AsyncRead + AsyncWrite>(
             return (was_up, "said goodbye".to_owned());
         }
         if follower.is_up() {
+            if !was_up {
+                led.link().set_connected(true);
+            }
             was_up = true;
             while pipe.has_room()
                 && let Some(report) = reports.next(now, led)

@@ -13,6 +13,7 @@ use wg_proto::{Instant, PublicKey};
 use super::books::Books;
 use super::grants::{self, Defaults};
 use super::ledger::Ledger;
+use super::link::Link;
 use crate::clock;
 use crate::host::adjustment::Adjustment;
 use crate::host::admin::collect::{RuleText, RuleTexts};
@@ -81,6 +82,7 @@ pub struct LedNode {
     books: Books,
     ledger: Ledger,
     texts: Arc<Mutex<RuleTexts>>,
+    link: Link,
 }
 
 impl LedNode {
@@ -93,7 +95,13 @@ impl LedNode {
             books: Books::default(),
             ledger: Ledger::default(),
             texts: Arc::new(Mutex::new(texts)),
+            link: Link::default(),
         }
+    }
+
+    /// How it stands with its server, now and later.
+    pub fn link(&self) -> Link {
+        self.link.clone()
     }
 
     /// What all rules are called, now and later.
@@ -113,6 +121,7 @@ impl LedNode {
 
     /// The connection is gone.
     pub(super) fn disconnected(&mut self) {
+        self.link.set_connected(false);
         self.ledger.disconnected();
     }
 
@@ -312,6 +321,7 @@ impl Led for LedNode {
     }
 
     fn lease(&mut self, until: Instant) {
+        self.link.set_lease(until);
         if let Some(program) = self.program.upgrade() {
             program.runtime().with_node(|node, now| node.set_node_lease(now, Some(until)));
         }
@@ -440,6 +450,8 @@ fn problem_of(fault: &ReloadFault, books: &Books) -> Problem {
         ReloadFault::Rules(ApplyError::Rule { session, .. }) => Some(*session),
         ReloadFault::Rules(ApplyError::Pool { .. } | ApplyError::DuplicatePool(_))
         | ReloadFault::NeedsRestart(_)
+        | ReloadFault::GivenUp
+        | ReloadFault::Metrics { .. }
         | ReloadFault::Peer(_)
         | ReloadFault::Port { .. } => None,
     };

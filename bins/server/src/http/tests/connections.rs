@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::World;
-use crate::http::{Certificate, serve};
+use crate::http::{Certificate, Tls, serve};
 
 /// What curl says of a path: status and version of HTTP.
 async fn curl(arguments: Vec<String>) -> String {
@@ -30,11 +30,12 @@ async fn browsers_and_programs_speak_to_it_over_tls_until_it_stops() {
     let certificate = Certificate::load_or_make(directory.path(), &hosts, Timestamp::now()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let tls = Tls::new(certificate.config().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let app = world.app.clone();
     let serving = tokio::spawn(async move {
         let stopped = async move { _ = stopped.await };
-        serve(app, listener, &certificate, stopped).await
+        serve(app, listener, tls, stopped).await
     });
 
     let trust = directory.path().join("tls.pem").display().to_string();
