@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod checks;
 mod coverage;
+mod deb;
 mod demo;
 mod fuzz;
 mod instructions;
@@ -44,6 +45,8 @@ enum Task {
     Lab(demo::Arguments),
     /// Run every check that a change must pass, in the order in which failures are cheap to find
     Test(checks::Arguments),
+    /// Make the Debian package, under target/deb
+    Deb(deb::Arguments),
     /// Install what checks and lab need, or say exactly what is missing and how to get it
     Setup,
     /// Search for inputs that break a promise, with every fuzz target in turn
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(arguments) => checks::main(&arguments),
         Task::Lab(arguments) => demo::main(&arguments),
+        Task::Deb(arguments) => deb::main(&arguments),
         Task::Setup => setup::main(),
         Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Bench(arguments) => bench::main(&arguments),

@@ -8,6 +8,7 @@ use rustix::process::geteuid;
 use sluice_lab::requirements;
 
 use crate::cargo::cargo;
+use crate::deb;
 use crate::instructions;
 use crate::peers;
 use crate::run::{Failure, Log, logged};
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 /// Cheap and frequent failures first.
-static STEPS: [Step; 13] = [
+static STEPS: [Step; 14] = [
     Step { name: "setup", about: "packages and tools are there", run: set_up },
     Step { name: "fmt", about: "the code is formatted", run: format },
     Step { name: "layering", about: "dependencies point the way DESIGN says", run: layering::check },
@@ -59,6 +60,7 @@ static STEPS: [Step; 13] = [
         about: "the packet path executes no more than it did",
         run: instructions::check,
     },
+    Step { name: "package", about: "the Debian package and its units", run: deb::step },
     Step { name: "end-to-end", about: "real programs in network namespaces", run: tests::end_to_end },
     Step { name: "licences", about: "dependencies' licences, bans and sources", run: licences },
 ];
