@@ -21,7 +21,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// All programs that labs use and the base system may lack.
-pub const TOOLS: [Tool; 23] = [
+pub const TOOLS: [Tool; 24] = [
     tool("ip", "iproute2"),
     tool("ss", "iproute2"),
     tool("setpriv", "util-linux"),
@@ -44,6 +44,7 @@ pub const TOOLS: [Tool; 23] = [
     tool("promtool", "prometheus"),
     tool("sqlite3", "sqlite3"),
     tool("rsyslogd", "rsyslog"),
+    tool("strace", "strace"),
     // Its own programs are in a directory that is on no path; this one is always.
     tool("psql", "postgresql"),
 ];

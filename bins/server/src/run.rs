@@ -45,6 +45,7 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     process.started()?;
     let outcome = main_loop::run(&wakes, || server.reload(), || server.is_healthy());
     tasks.block_on(server.stop_answering());
+    tasks.block_on(server.control.farewell());
     tasks.block_on(server.exports.stop());
     // It has tasks of its own, which cannot end from within ours.
     server.embedded.stop();
@@ -56,6 +57,7 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
 struct Server {
     store: Store,
     embedded: Embedded,
+    control: Control,
     operations: Operations,
     exports: Exports,
     tls: Tls,
@@ -87,7 +89,8 @@ impl Server {
         let tls = Tls::new(encryption(settings)?);
         let hosts = Hosts::new(host_names(settings));
         let site = site(&store, &control, &embedded);
-        let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| control.state_of(agent));
+        let agents = control.clone();
+        let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| agents.state_of(agent));
         app.set_readiness(site.1);
         let operations = Operations::start(&config.operations, Some(process), site.0)?;
         let exports = Exports::start(store.clone(), settings.directory.clone(), config.audit.clone());
@@ -100,7 +103,7 @@ impl Server {
             "server up"
         );
         let (file, config) = (file.to_owned(), Mutex::new(config));
-        Ok(Server { store, embedded, operations, exports, tls, file, config, stop, serving })
+        Ok(Server { store, embedded, control, operations, exports, tls, file, config, stop, serving })
     }
 
     fn is_healthy(&self) -> bool {

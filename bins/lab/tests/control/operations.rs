@@ -264,6 +264,7 @@ fn a_server_that_is_told_to_stop_does_so_in_time() {
             began.elapsed()
         );
         follower.wait(Duration::from_secs(5))?;
+        ensure!(hq.log().contains("the server stops"), "agents were not told:\n{}", hq.log());
         drop(silent);
         let told = hq
             .server
@@ -314,5 +315,32 @@ fn a_service_manager_hears_how_the_server_is() {
             ensure!(event["level"].is_string() && event["timestamp"].is_string(), "{event}");
         }
         Ok(())
+    });
+}
+
+/// What may not be on the disk is not taken for granted: the server ends, without another try.
+#[test]
+fn a_server_whose_disk_does_not_sync_ends() {
+    lab_test(|lab| {
+        let mut hq = Headquarters::open(lab)?;
+        let (calls, pid) = ("fsync,fdatasync", hq.pid().to_string());
+        let strace = hq.server.spawn(&[
+            "strace",
+            "-fqq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={calls}"),
+            "-e",
+            &format!("inject={calls}:error=EIO"),
+            "-p",
+            &pid,
+        ])?;
+        let status = hq.wait(Duration::from_secs(20))?;
+        ensure!(status.code() == Some(1), "{status}\n{}", hq.log());
+        ensure!(hq.log().contains("the store may not be what was written to it"), "{}", hq.log());
+        strace.wait(Duration::from_secs(5))?;
+        hq.start_again()?;
+        hq.verify_audit()
     });
 }

@@ -14,6 +14,7 @@ mod plan;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use control_proto::{AgentKind, Epoch, Leader, Terms};
 use jiff::Timestamp;
@@ -27,6 +28,8 @@ use wg_proto::PublicKey;
 use crate::engine::{DesiredPeer, Engine, Fault};
 use crate::store::objects::Kind;
 
+/// For a last message to leave by the tunnels.
+const FAREWELL_TIME: Duration = Duration::from_millis(200);
 /// News that wait to be taken; agents are not listened to meanwhile.
 const NEWS_MAX: usize = 256;
 
@@ -166,6 +169,18 @@ impl Control {
         ready.sort_unstable();
         self.engine().set_ready(ready);
         self.engine().set_unhealthy(unhealthy);
+    }
+
+    /// Tells everybody that the server stops, and waits until that has left. They keep what they have until their leases run out.
+    pub(crate) async fn farewell(&self) {
+        for seat in self.all_seats() {
+            seat.leadership.with(|leader, _| {
+                if leader.is_up() {
+                    leader.refuse("the server stops");
+                }
+            });
+        }
+        tokio::time::sleep(FAREWELL_TIME).await;
     }
 
     fn seats(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Seat>>> {
