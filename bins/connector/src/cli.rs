@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// watchdog.
     #[command(after_help = "\
 Environment: SLUICE_NODE_LISTEN_PORT=51821 stands for listen_port in [node]; the same for every key of [node],
-[tun] and [sockets]. Lists are separated by commas.
+[tun], [sockets] and [operations]. Lists are separated by commas.
 
 Secrets come from files of mode 0600 only.")]
     Run(ConfigOption),

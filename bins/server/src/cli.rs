@@ -33,10 +33,12 @@ pub(crate) enum Command {
 
     /// Run the server in the foreground.
     ///
-    /// SIGTERM ends it cleanly: routers keep what they have until their leases lapse.
+    /// SIGHUP reads the configuration again: all that can change does so at once, or nothing does, and then the log says
+    /// why. SIGTERM ends it cleanly: routers keep what they have until their leases lapse. Under systemd it reports
+    /// readiness and feeds the watchdog.
     #[command(after_help = "\
 Environment: SLUICE_SERVER_HTTPS=0.0.0.0:8443 stands for https in [server]; the same for every key of [server], [node],
-[tun] and [sockets]. Lists are separated by commas.
+[tun], [sockets], [operations] and [audit]. Lists are separated by commas.
 
 Secrets come from files of mode 0600 only.")]
     Run(ConfigOption),
