@@ -15,6 +15,7 @@ use super::{Auth, AuthFault, Shown, first_admin};
 use crate::documents::Document;
 use crate::store::audit::AuditFilter;
 use crate::store::objects::{Draft, Kind};
+use crate::store::tests::postgres_store;
 use crate::store::{Store, StoreUrl};
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -231,6 +232,17 @@ async fn who_has_one_password_cannot_hide_guesses_at_others_behind_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn p19_one_of_many_makes_the_first_administrator() {
     let (_files, auth) = auth().await;
+    one_of_many_makes_the_first_administrator(auth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p19_one_of_many_makes_the_first_administrator_on_postgres() {
+    if let Some(store) = postgres_store().await {
+        one_of_many_makes_the_first_administrator(Auth::new(store).unwrap()).await;
+    }
+}
+
+async fn one_of_many_makes_the_first_administrator(auth: Auth) {
     let secret = first_admin::issue(&auth.store, at(0)).await.unwrap();
     let tries: Vec<_> = (0..64)
         .map(|number| {

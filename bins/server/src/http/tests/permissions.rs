@@ -29,7 +29,7 @@ async fn p18_each_right_tenant_and_scope_gets_what_is_written_down_and_no_more()
     .unwrap();
     writeln!(table, "{:<45}{}", "#", WHO.map(|who| format!("{who:<11}")).concat().trim_end()).unwrap();
     for route in routes::all() {
-        let name = format!("{:<7}{}", route.method, route.path);
+        let name = format!("{:<7}{}", route.method.as_str(), route.path);
         if route.action.is_none() {
             writeln!(table, "{name:<45}everybody").unwrap();
             continue;
@@ -88,6 +88,103 @@ async fn p18_without_a_credential_or_with_a_wrong_one_nothing_is_done() {
             );
             assert_eq!(answer.headers["www-authenticate"], "Bearer");
         }
+    }
+}
+
+/// Each kind of object × whose it is × who asks.
+#[tokio::test]
+async fn p18_whoever_may_read_a_kind_of_object_reads_those_of_their_tenant_and_of_no_other() {
+    let world = World::new().await;
+    let root = world.token("root", &[]).await;
+    for tenant in ["t1", "t2"] {
+        let dst = json!([{ "selector": { "ip": "10.20.0.5" } }]);
+        for (kind, document) in [
+            ("roles", json!({ "name": "r", "tenant": tenant })),
+            ("connectors", json!({ "name": "c", "tenant": tenant, "site": "s", "dial": "connector" })),
+            ("targets", json!({ "name": "t", "tenant": tenant, "roles": ["r"], "dst": dst })),
+        ] {
+            let made = call("POST", &format!("/api/v1/{kind}")).token(&root).json(&document);
+            let made = world.send(made).await;
+            assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        }
+    }
+    let mut asked = 0;
+    for kind in ["roles", "users", "connectors", "targets"] {
+        let all = world.send(call("GET", &format!("/api/v1/{kind}?limit=100")).token(&root)).await.json();
+        for object in all["items"].as_array().unwrap() {
+            let path = format!("/api/v1/{kind}/{}", object["id"].as_str().unwrap());
+            for (who, tenant) in [
+                ("alice", None),
+                ("t1-user", Some("t1")),
+                ("audrey", None),
+                ("t1-audrey", Some("t1")),
+                ("t1-admin", Some("t1")),
+                ("root", None),
+            ] {
+                let token = world.token(who, &[]).await;
+                let answer = world.send(call("GET", &path).token(&token)).await;
+                let is_theirs = tenant.is_none() || object["tenant"].as_str() == tenant;
+                let expected = match (who, is_theirs) {
+                    ("alice" | "t1-user", _) => StatusCode::FORBIDDEN,
+                    (_, true) => StatusCode::OK,
+                    (_, false) => StatusCode::NOT_FOUND,
+                };
+                assert_eq!(answer.status, expected, "{who} {path} {object}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 80, "{asked}");
+}
+
+/// What the table does not list is denied, whoever asks.
+#[tokio::test]
+async fn p18_a_route_that_is_not_listed_does_nothing() {
+    let world = World::new().await;
+    let root = world.token("root", &[]).await;
+    let routes = routes::all();
+    let mut paths: Vec<_> = routes.iter().map(|route| route.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    for (number, path) in paths.iter().enumerate() {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "LINK"] {
+            if routes.iter().any(|route| route.path == *path && route.method.as_str() == method) {
+                continue;
+            }
+            let source = Ipv4Addr::new(198, 51, 101, (number % 250) as u8);
+            let asked = path.replace("{id}", &Uuid::nil().to_string());
+            let answer = world.send(call(method, &asked).token(&root).from(source.into())).await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (StatusCode::METHOD_NOT_ALLOWED, "wrong-method"),
+                "{method} {path}"
+            );
+        }
+        // What is one thing more or less than a route is none.
+        for asked in [format!("{path}/"), format!("{path}/x/y"), format!("/x{path}"), path.to_uppercase()] {
+            let asked = asked.replace("{id}", "x").replace("{ID}", "x");
+            let source = Ipv4Addr::new(198, 51, 102, (number % 250) as u8);
+            let answer = world.send(call("GET", &asked).token(&root).from(source.into())).await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (StatusCode::NOT_FOUND, "unknown-route"),
+                "{asked}"
+            );
+        }
+    }
+}
+
+/// HEAD is answered where GET is, to the same people.
+#[tokio::test]
+async fn p18_asking_for_the_head_alone_needs_the_same_right() {
+    let world = World::new().await;
+    let alice = world.token("alice", &[]).await;
+    for route in routes::all().into_iter().filter(|route| route.method == http::Method::GET) {
+        let path = route.path.replace("{id}", &Uuid::nil().to_string());
+        let get = world.begin(call("GET", &path).token(&alice)).await.status();
+        assert_eq!(world.begin(call("HEAD", &path).token(&alice)).await.status(), get, "{path}");
+        let expected = if route.action.is_some() { StatusCode::UNAUTHORIZED } else { get };
+        assert_eq!(world.begin(call("HEAD", &path)).await.status(), expected, "{path}");
     }
 }
 
