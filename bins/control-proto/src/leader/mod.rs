@@ -11,6 +11,7 @@ mod parts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use router_core::rules::SessionId;
 use wg_proto::{Instant, UnixTime};
@@ -45,6 +46,8 @@ pub struct Leader {
     log: Log,
     holdings: Holdings,
     link: Link,
+    /// No lease is longer than one that was granted at this moment; `None`: nobody has said so.
+    vouched: Option<Instant>,
 }
 
 /// The connection to the agent.
@@ -118,7 +121,7 @@ pub enum News {
     },
     /// How it is.
     Health(Health),
-    /// What sessions have carried.
+    /// What sessions have carried: to be stored, and then answered for ([`Leader::counted`]).
     Counters(CounterReport),
     /// Whom it has heard of.
     Peers(PeerReport),
@@ -150,6 +153,7 @@ impl Leader {
             log: Log::new(),
             holdings: Holdings::unknown(now.saturating_add(terms.lease)),
             link: Link::Down,
+            vouched: None,
         }
     }
 
@@ -181,6 +185,19 @@ impl Leader {
     /// When the agent can have no lease any more.
     pub fn lapses_at(&self) -> Instant {
         self.holdings.lapses_at()
+    }
+
+    /// Whoever decides what is wanted was able to, and alone in it, at this moment: leases end one lease after it at the latest,
+    /// until a later moment is told.
+    pub fn vouch(&mut self, at: Instant) {
+        self.vouched = self.vouched.max(Some(at));
+    }
+
+    /// A report of counters is stored: the agent need not say it again.
+    pub fn counted(&mut self, report: u64) {
+        if let Link::Up(up) = &mut self.link {
+            up.counted = Some(report);
+        }
     }
 
     /// How a session stands at this agent.
@@ -274,7 +291,7 @@ impl Leader {
 
     /// The next message to send.
     pub fn poll_transmit(&mut self, now: Instant, unix: UnixTime) -> Option<FromServer> {
-        let may_lease = self.may_lease();
+        let lease = self.lease(now);
         let up = match &mut self.link {
             Link::Down | Link::Greeting { .. } => return None,
             Link::Ending(bye) => return bye.take().map(FromServer::Bye),
@@ -289,10 +306,10 @@ impl Leader {
                 heartbeat_ms: millis(self.terms.heartbeat),
             }));
         }
-        if let Some(asked) = up.heartbeat.take_if(|asked| may_lease || !asked.is_answered) {
-            if let (true, Some(generation)) = (may_lease, self.holdings.acked()) {
-                self.holdings.leased(now.saturating_add(self.terms.lease));
-                let (heartbeat, ttl_ms) = (asked.heartbeat, millis(self.terms.lease));
+        if let Some(asked) = up.heartbeat.take_if(|asked| lease.is_some() || !asked.is_answered) {
+            if let Some((generation, lease)) = lease {
+                self.holdings.leased(now.saturating_add(lease));
+                let (heartbeat, ttl_ms) = (asked.heartbeat, millis(lease));
                 return Some(FromServer::Lease(Lease { generation, ttl_ms, heartbeat }));
             }
             up.heartbeat = Some(Asked { is_answered: true, ..asked });
@@ -417,10 +434,7 @@ impl Leader {
                 Ok(None)
             }
             FromAgent::Health(health) => Ok(Some(News::Health(health))),
-            FromAgent::Counters(report) => {
-                up.counted = Some(report.report);
-                Ok(Some(News::Counters(report)))
-            }
+            FromAgent::Counters(report) => Ok(Some(News::Counters(report))),
             FromAgent::Peers(report) => Ok(Some(News::Peers(report))),
             FromAgent::Bye(bye) => Ok(Some(self.end(bye))),
         }
@@ -458,10 +472,15 @@ impl Leader {
         Ok(News::Refused { generation, problem })
     }
 
-    /// Whether a lease would let nothing pass that is not wanted, and the agent has all that was wanted when it came.
-    fn may_lease(&self) -> bool {
-        let Link::Up(up) = &self.link else { return false };
-        !up.refused_a_snapshot && self.holdings.has(up.synced_from) && self.holdings.is_rid_of_all()
+    /// What may be granted: the generation that the agent has, if a lease would let nothing pass that is not wanted and the agent
+    /// has all that was wanted when it came; and for how long.
+    fn lease(&self, now: Instant) -> Option<(Generation, Duration)> {
+        let Link::Up(up) = &self.link else { return None };
+        let may =
+            !up.refused_a_snapshot && self.holdings.has(up.synced_from) && self.holdings.is_rid_of_all();
+        let until = self.vouched.unwrap_or(now).saturating_add(self.terms.lease);
+        let length = until.saturating_duration_since(now).min(self.terms.lease);
+        self.holdings.acked().filter(|_| may && !length.is_zero()).map(|generation| (generation, length))
     }
 
     fn end(&mut self, bye: Bye) -> News {
@@ -502,6 +521,6 @@ impl Up {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u32 {
+fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

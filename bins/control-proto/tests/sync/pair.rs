@@ -17,7 +17,7 @@ const AGENT_IS_AHEAD: Duration = Duration::from_secs(100_000);
 const UNIX: u64 = 1_790_000_000;
 
 pub(crate) struct Pair {
-    now: Instant,
+    pub(crate) now: Instant,
     pub(crate) leader: Leader,
     pub(crate) follower: Follower,
     pub(crate) node: Node,

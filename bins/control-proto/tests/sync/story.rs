@@ -57,6 +57,21 @@ fn p16_without_the_server_everything_ends_within_fifteen_seconds() {
 }
 
 #[test]
+fn p16_leases_end_with_the_word_of_whoever_decides() {
+    let mut pair = pair_with(1);
+    // The server goes on talking, but what it decides is not decided any more.
+    let vouched = pair.now;
+    pair.leader.vouch(vouched);
+    pair.run(10 * SECOND);
+    assert!(pair.passes(0));
+    pair.run(6 * SECOND);
+    assert!(!pair.passes(0) && pair.leader.lapses_at() <= vouched.saturating_add(15 * SECOND));
+    pair.leader.vouch(pair.now);
+    pair.run(3 * SECOND);
+    assert!(pair.passes(0));
+}
+
+#[test]
 fn p16_a_lease_that_was_late_on_its_way_is_no_longer_for_that() {
     let mut pair = pair_with(1);
     pair.latency = 6 * SECOND;

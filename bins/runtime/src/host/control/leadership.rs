@@ -53,7 +53,12 @@ impl Leadership {
         self.0.agent
     }
 
-    /// Changes what is wanted, or asks how things stand. What follows is said at once.
+    /// Asks how things stand.
+    pub fn ask<R>(&self, question: impl FnOnce(&Leader, Instant) -> R) -> R {
+        question(&self.seat().leader, clock::now())
+    }
+
+    /// Changes what is wanted. What follows is said at once.
     pub fn with<R>(&self, work: impl FnOnce(&mut Leader, Instant) -> R) -> R {
         let result = work(&mut self.seat().leader, clock::now());
         self.0.bell.send_replace(());

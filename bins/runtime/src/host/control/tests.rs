@@ -394,10 +394,10 @@ fn p17_counters_of_a_session_outlive_its_rules_and_end_with_it() {
         acknowledged(&mut news).await;
         let mut stream = connect_soon(&client, to).await;
         Client::echo(&mut stream).await.unwrap();
-        let first = counters(&mut news, |counters| counters.bytes[1] > 0).await;
+        let first = counters(&leadership, &mut news, |counters| counters.bytes[1] > 0).await;
         assert!(!first.closed && first.bytes[0] > 0, "{first:?}");
         leadership.with(|leader, _| leader.change([close(0)])).unwrap();
-        let last = counters(&mut news, |counters| counters.closed).await;
+        let last = counters(&leadership, &mut news, |counters| counters.closed).await;
         assert!(last.packets[0] >= first.packets[0] && last.bytes[1] >= first.bytes[1], "{first:?} {last:?}");
     });
     router.stop();
@@ -405,12 +405,14 @@ fn p17_counters_of_a_session_outlive_its_rules_and_end_with_it() {
 
 /// The first counters of session 0 that are so.
 async fn counters(
+    leadership: &Leadership,
     news: &mut mpsc::Receiver<AgentNews>,
     are_so: fn(&control_proto::SessionCounters) -> bool,
 ) -> control_proto::SessionCounters {
     let wait = async {
         loop {
             if let News::Counters(report) = news.recv().await.expect("led").news {
+                leadership.with(|leader, _| leader.counted(report.report));
                 let of_it = report.sessions.into_iter().find(|counters| counters.session == session(0));
                 if let Some(counters) = of_it.filter(are_so) {
                     return counters;
