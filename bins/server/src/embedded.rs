@@ -1,5 +1,6 @@
 //! The router in the server's own process. It is led as the others are: the same protocol, over a pipe. Called by run.
 
+use std::io;
 use std::sync::Arc;
 
 use control_proto::{AgentKind, BootId, Name};
@@ -34,7 +35,7 @@ impl Embedded {
         let own = Own { kind: LedKind::Router, peers: Vec::new(), rules };
         let snapshot = own.snapshot(&plan);
         let program = Arc::new(Program::start(plan, |_, _| snapshot, waker)?);
-        let leadership = control
+        control
             .leadership(router)
             .ok_or_else(|| Failure::new(Exit::Failed, "the embedded router is not in the store"))?;
         let agent = Agent {
@@ -44,9 +45,11 @@ impl Embedded {
         };
         let led = LedNode::new(&program, own);
         let link = led.link();
+        let own = control.clone();
+        // Whoever leads it may be another than before.
         tokio::spawn(follow(led, agent, move || {
-            let stream = leadership.connect();
-            std::future::ready(Ok(stream))
+            let stream = own.leadership(router).map(|leadership| leadership.connect());
+            std::future::ready(stream.ok_or_else(|| io::ErrorKind::NotConnected.into()))
         }));
         open_door(&program, config, control)?;
         Ok(Embedded { program, link })

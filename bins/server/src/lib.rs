@@ -13,6 +13,8 @@ mod health;
 mod http;
 mod init;
 mod meter;
+#[cfg(test)]
+mod proofs;
 mod run;
 mod store;
 mod upkeep;

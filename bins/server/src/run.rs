@@ -45,6 +45,8 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
     process.started()?;
     let outcome = main_loop::run(&wakes, || server.reload(), || server.is_healthy());
     tasks.block_on(server.stop_answering());
+    // Others may lead them as soon as they ask.
+    tasks.block_on(server.control.leave());
     tasks.block_on(server.control.farewell());
     tasks.block_on(server.exports.stop());
     // It has tasks of its own, which cannot end from within ours.
@@ -56,8 +58,8 @@ pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {
 
 struct Server {
     store: Store,
-    embedded: Embedded,
     control: Control,
+    embedded: Embedded,
     operations: Operations,
     exports: Exports,
     tls: Tls,
@@ -80,8 +82,9 @@ impl Server {
         let embedded_id = settle_embedded(&engine, &config).await.map_err(|fault| of_fault(&fault))?;
         let auth = Auth::new(store.clone())
             .map_err(|fault| Failure::new(Exit::Failed, "cannot check passwords").because(&fault))?;
-        let control =
-            Control::start(engine.clone(), Terms::default()).await.map_err(|fault| of_fault(&fault))?;
+        let control = Control::start(engine.clone(), Terms::default(), embedded_id)
+            .await
+            .map_err(|fault| of_fault(&fault))?;
         let listener = TcpListener::bind(settings.https)
             .await
             .map_err(|error| Failure::of_system(format!("cannot listen on {}", settings.https), &error))?;
@@ -89,8 +92,8 @@ impl Server {
         let tls = Tls::new(encryption(settings)?);
         let hosts = Hosts::new(host_names(settings));
         let site = site(&store, &control, &embedded);
-        let agents = control.clone();
-        let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| agents.state_of(agent));
+        let leading = control.clone();
+        let app = App::new(engine, auth, hosts, Timestamp::now, move |agent| leading.state_of(agent));
         app.set_readiness(site.1);
         let operations = Operations::start(&config.operations, Some(process), site.0)?;
         let exports = Exports::start(store.clone(), settings.directory.clone(), config.audit.clone());
@@ -103,7 +106,7 @@ impl Server {
             "server up"
         );
         let (file, config) = (file.to_owned(), Mutex::new(config));
-        Ok(Server { store, embedded, control, operations, exports, tls, file, config, stop, serving })
+        Ok(Server { store, control, embedded, operations, exports, tls, file, config, stop, serving })
     }
 
     fn is_healthy(&self) -> bool {
@@ -192,7 +195,7 @@ pub(crate) async fn open(config: &ServerConfig) -> Result<Store, Failure> {
     Store::open(&config.server.store).await.map_err(|error| of_store(&error, config))
 }
 
-fn policy(config: &ServerConfig) -> Policy {
+pub(crate) fn policy(config: &ServerConfig) -> Policy {
     Policy {
         allowed: config.server.allowed.clone(),
         overlay: config.server.overlay.clone(),
@@ -201,7 +204,7 @@ fn policy(config: &ServerConfig) -> Policy {
 }
 
 /// The embedded router is what the configuration says; everybody else sees it in the store.
-async fn settle_embedded(engine: &Engine, config: &ServerConfig) -> Result<Uuid, Fault> {
+pub(crate) async fn settle_embedded(engine: &Engine, config: &ServerConfig) -> Result<Uuid, Fault> {
     let (system, now) = (Actor::system(), Timestamp::now());
     let wanted = RouterSpec {
         name: config.node.name.clone(),
@@ -214,7 +217,12 @@ async fn settle_embedded(engine: &Engine, config: &ServerConfig) -> Result<Uuid,
         public_key: Some(config.node.private_key.public_key().to_string()),
     };
     let routers = engine.list::<RouterSpec>(&system, Filter::default(), None, u32::MAX - 1).await?;
-    let found = routers.items.into_iter().find(|router| router.spec.kind == RouterKind::Embedded);
+    // Other servers on this database have routers of their own.
+    let is_ours = |router: &sluice_api::RouterSpec| {
+        router.kind == RouterKind::Embedded
+            && (router.public_key == wanted.public_key || router.name == wanted.name)
+    };
+    let found = routers.items.into_iter().find(|router| is_ours(&router.spec));
     match found {
         None => Ok(engine.create(now, &system, wanted).await?.id),
         Some(router) if router.spec == wanted => Ok(router.id),

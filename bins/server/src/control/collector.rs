@@ -30,7 +30,7 @@ impl Collector for Agents {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut counts = [[0_i64; 2]; 2];
         for seat in self.0.all_seats() {
-            let up = seat.leadership.with(|leader, _| leader.is_up());
+            let up = seat.leadership.ask(|leader, _| leader.is_up());
             counts[usize::from(seat.kind == Kind::Connector)][usize::from(up)] += 1;
         }
         let mut family = encoder.encode_descriptor(

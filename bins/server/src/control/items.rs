@@ -47,7 +47,7 @@ pub(super) fn grant(named: &NamedGrant, peers: &[DesiredPeer]) -> Option<Grant> 
     Grant::of(&named.grant, Name::cut(&named.user), Name::cut(&named.target), key_of).ok()
 }
 
-fn peer(peer: &DesiredPeer) -> Peer {
+pub(super) fn peer(peer: &DesiredPeer) -> Peer {
     Peer {
         key: peer.key,
         kind: match peer.kind {

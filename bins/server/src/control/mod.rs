@@ -8,24 +8,30 @@
 
 mod collector;
 mod items;
+mod leads;
 mod news;
 mod plan;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use control_proto::{AgentKind, Epoch, Leader, Terms};
+use control_proto::{AgentKind, Change, CounterReport, Epoch, Leader, Terms};
 use jiff::Timestamp;
 use router_core::access::RouterId;
 use sluice_runtime::host::control::{AgentNews, Leadership};
 use sluice_runtime::host::moment::Moment;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
-use wg_proto::PublicKey;
+use wg_proto::{Instant, PublicKey};
 
+use self::leads::Leads;
 use crate::engine::{DesiredPeer, Engine, Fault};
+use crate::store::leads::Myself;
 use crate::store::objects::Kind;
 
 /// For a last message to leave by the tunnels.
@@ -42,17 +48,24 @@ pub(crate) struct Control {
 struct Shared {
     engine: Engine,
     terms: Terms,
-    epoch: Epoch,
     seats: Mutex<HashMap<Uuid, Arc<Seat>>>,
     /// The peers that grants may lead through, as last planned.
     connectors: Mutex<Vec<DesiredPeer>>,
     /// The clients' addresses and what their tunnels had carried when last heard of.
     clients: Mutex<HashMap<PublicKey, Client>>,
     news: mpsc::Sender<AgentNews>,
+    myself: Myself,
+    leads: Mutex<Leads>,
+    /// Rung when an agent asks that another server leads.
+    asked: Notify,
+    is_leaving: AtomicBool,
+    /// Held from reading the store until agents are to have what was read: else what was read first could be told last.
+    planning: tokio::sync::Mutex<()>,
 }
 
 /// A client's tunnel.
 struct Client {
+    device: Uuid,
     address: IpAddr,
     bytes: u64,
 }
@@ -65,7 +78,9 @@ struct Seat {
     /// Its own inside the tunnels.
     addresses: Mutex<Vec<IpAddr>>,
     /// Sessions of which it has to say that it has them, or has them no more.
-    watched: Mutex<Vec<Uuid>>,
+    watched: Mutex<HashSet<Uuid>>,
+    /// What it has told of sessions, until that is stored.
+    report: Mutex<Option<CounterReport>>,
     said: Mutex<Said>,
 }
 
@@ -95,21 +110,29 @@ pub(crate) struct AgentState {
 }
 
 impl Control {
-    /// Plans for everybody there is, and goes on planning until the engine is gone.
-    pub(crate) async fn start(engine: Engine, terms: Terms) -> Result<Control, Fault> {
+    /// Plans for everybody whom this server leads, and goes on planning until the engine is gone. `me`: its embedded router.
+    pub(crate) async fn start(engine: Engine, terms: Terms, me: Uuid) -> Result<Control, Fault> {
+        let myself = engine.become_server(me);
         let (news, told) = mpsc::channel(NEWS_MAX);
         let shared = Shared {
             engine,
             terms,
-            epoch: Epoch(Uuid::now_v7().as_u128()),
             seats: Mutex::default(),
             connectors: Mutex::default(),
             clients: Mutex::default(),
             news,
+            myself,
+            leads: Mutex::default(),
+            asked: Notify::new(),
+            is_leaving: AtomicBool::new(false),
+            planning: tokio::sync::Mutex::default(),
         };
         let control = Control { shared: Arc::new(shared) };
         let changes = control.shared.engine.changes();
+        control.enter().await?;
         control.plan_all().await?;
+        tokio::spawn(control.engine().clone().hear_others());
+        tokio::spawn(leads::keep(control.clone()));
         tokio::spawn(plan::follow(control.clone(), changes));
         tokio::spawn(plan::watch(control.clone()));
         tokio::spawn(news::take(control.clone(), told));
@@ -121,17 +144,26 @@ impl Control {
         self.seats().get(&agent).map(|seat| seat.leadership.clone())
     }
 
-    /// The same for the agent that has an address inside the tunnels.
+    /// The same for the agent that has an address inside the tunnels. One that another server leads is led here when it asks
+    /// again.
     pub(crate) fn leadership_at(&self, address: IpAddr) -> Option<Leadership> {
         let seat = self.all_seats().into_iter().find(|seat| lock(&seat.addresses).contains(&address));
+        if seat.is_none() {
+            self.ask_to_be_led(address);
+        }
         seat.map(|seat| seat.leadership.clone())
     }
 
     /// How an agent is.
     pub(crate) fn state_of(&self, agent: Uuid) -> Option<AgentState> {
-        let seat = self.seats().get(&agent).cloned()?;
+        let seat = self.seats().get(&agent).cloned();
+        let Some(seat) = seat else {
+            // Another server knows more.
+            let elsewhere = lock(&self.shared.leads).elsewhere().get(&agent).copied();
+            return elsewhere.map(|(_, connected)| AgentState { connected, ..AgentState::default() });
+        };
         let Said { heard, software, problem } = lock(&seat.said).clone();
-        Some(seat.leadership.with(|leader, _| AgentState {
+        Some(seat.leadership.ask(|leader, _| AgentState {
             connected: leader.is_up(),
             heard,
             software,
@@ -158,7 +190,7 @@ impl Control {
         let (mut ready, mut unhealthy) = (Vec::new(), Vec::new());
         for seat in self.all_seats() {
             let (up, holds) =
-                seat.leadership.with(|leader, _| (leader.is_up(), leader.acknowledged().is_some()));
+                seat.leadership.ask(|leader, _| (leader.is_up(), leader.acknowledged().is_some()));
             match seat.kind {
                 Kind::Router if up && holds => ready.push(RouterId(seat.id.as_u128())),
                 Kind::Connector if !up => unhealthy.push(seat.id),
@@ -166,6 +198,12 @@ impl Control {
                 Kind::Tenant | Kind::Role | Kind::User | Kind::Device | Kind::Target | Kind::Mapping => {}
             }
         }
+        let elsewhere = lock(&self.shared.leads).elsewhere().clone();
+        unhealthy.extend(
+            elsewhere.into_iter().filter_map(|(agent, (kind, is_ready))| {
+                (kind == Kind::Connector && !is_ready).then_some(agent)
+            }),
+        );
         ready.sort_unstable();
         self.engine().set_ready(ready);
         self.engine().set_unhealthy(unhealthy);
@@ -199,7 +237,12 @@ impl Control {
 impl Seat {
     fn new(control: &Control, kind: Kind, id: Uuid, key: PublicKey) -> Seat {
         let agent = if kind == Kind::Router { AgentKind::Router } else { AgentKind::Connector };
-        let leader = Leader::new(Moment::now().boot, agent, control.shared.epoch, control.shared.terms);
+        // Whoever led it before may have granted it a lease just now.
+        let epoch = Epoch(Uuid::now_v7().as_u128());
+        let mut leader = Leader::new(Moment::now().boot, agent, epoch, control.shared.terms);
+        // Without a word for it, it grants none.
+        let vouched = lock(&control.shared.leads).vouched();
+        leader.vouch(vouched.unwrap_or(Instant::from_nanos(0)));
         let leadership = Leadership::new(key, leader, control.shared.news.clone());
         Seat {
             id,
@@ -207,7 +250,22 @@ impl Seat {
             leadership,
             addresses: Mutex::default(),
             watched: Mutex::default(),
+            report: Mutex::default(),
             said: Mutex::default(),
+        }
+    }
+
+    /// Changes what it is to have, as far as it is not so already.
+    fn change(&self, steps: Vec<Change>) {
+        let mut faults = Vec::new();
+        self.leadership.with(|leader, _| {
+            // One that does not fit keeps no other from being made.
+            for step in steps {
+                faults.extend(leader.change([step]).err());
+            }
+        });
+        for fault in faults {
+            tracing::error!(agent = %self.id, %fault, "what it is to have contradicts itself: it keeps what it had");
         }
     }
 }

@@ -44,15 +44,27 @@ async fn take_one(control: &Control, seat: &Arc<Seat>, news: News) {
         News::Peers(report) if seat.kind == Kind::Router => heard(control, &report),
         News::Peers(_) | News::Health(_) => {}
         News::Counters(report) => {
-            let counted: Vec<_> = report.sessions.iter().map(Carried::from).collect();
-            let router = RouterId(seat.id.as_u128());
-            if let Err(why) = control.engine().count(Timestamp::now(), router, &counted).await {
-                tracing::error!(%why, "cannot store what sessions carried");
-            }
+            *lock(&seat.report) = Some(report);
+            control.store_report(seat).await;
         }
         News::Left(bye) => {
             tracing::info!(agent = %seat.id, reason = %bye.reason, "agent goes");
             control.tell_presence();
+        }
+    }
+}
+
+impl Control {
+    /// Stores what an agent has told of sessions, then answers for it. What cannot be stored now is stored later.
+    pub(super) async fn store_report(&self, seat: &Seat) {
+        let Some(report) = lock(&seat.report).clone() else { return };
+        let counted: Vec<_> = report.sessions.iter().map(Carried::from).collect();
+        match self.engine().count(Timestamp::now(), RouterId(seat.id.as_u128()), &counted).await {
+            Ok(()) => {
+                lock(&seat.report).take_if(|stored| *stored == report);
+                seat.leadership.with(|leader, _| leader.counted(report.report));
+            }
+            Err(why) => tracing::error!(%why, "cannot store what sessions carried; trying again"),
         }
     }
 }
@@ -69,13 +81,12 @@ fn heard(control: &Control, report: &PeerReport) {
 
 impl From<&SessionCounters> for Carried {
     fn from(counters: &SessionCounters) -> Carried {
-        let SessionCounters { session, packets, bytes, idle_ms, closed } = counters;
+        let SessionCounters { session, packets, bytes, idle_ms, closed: _ } = counters;
         Carried {
             session: Uuid::from_u128(session.0),
             packets: *packets,
             bytes: *bytes,
             idle: idle_ms.map(Duration::from_millis),
-            closed: *closed,
         }
     }
 }

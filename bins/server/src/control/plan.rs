@@ -1,5 +1,6 @@
 //! Keeps what agents are to have in step with the store. Called by control.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use jiff::Timestamp;
 use router_core::access::RouterId;
 use router_core::rules::SessionId;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use uuid::Uuid;
 use wg_proto::PublicKey;
 
 use super::{Client, Control, Seat, items, lock};
-use crate::engine::{AgentIdentity, Change, DesiredPeer, Fault};
+use crate::engine::{AgentIdentity, Change, Desired, DesiredPeer, Fault, PlannedSession};
 use crate::store::objects::Kind;
 
 /// How often it is looked whether leases have lapsed, sessions have expired, clients are gone.
@@ -21,21 +22,57 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long planning waits after it failed: the store may be back then.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Follows the engine's changes.
+/// Changes that are planned together, at most: a revocation behind them waits so long.
+const TOGETHER_MAX: usize = 256;
+
+/// Confirmations that are stored together, at most: everybody else who writes waits so long.
+const CONFIRMED_MAX: usize = 100;
+
+/// Follows the engine's changes. Those that have come meanwhile are planned together.
 pub(super) async fn follow(control: Control, mut changes: Receiver<Change>) {
     loop {
-        let planned = match changes.recv().await {
-            Ok(Change::Session(session)) => control.plan_session(session).await,
-            Ok(Change::Object(..)) | Err(RecvError::Lagged(_)) => control.plan_all().await,
-            Ok(Change::Expiring(..)) => Ok(()),
+        let mut due = Due::default();
+        match changes.recv().await {
+            Ok(change) => due.note(change),
+            Err(RecvError::Lagged(_)) => due.everything = true,
             Err(RecvError::Closed) => return,
-        };
-        if let Err(why) = planned {
+        }
+        for _ in 1..TOGETHER_MAX {
+            match changes.try_recv() {
+                Ok(change) => due.note(change),
+                Err(TryRecvError::Lagged(_)) => due.everything = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if let Err(why) = control.plan(&due).await {
             tracing::error!(%why, "cannot plan what routers are to have; trying again");
             while let Err(why) = control.plan_all().await {
                 tracing::debug!(%why, "cannot plan yet");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+}
+
+/// What has to be planned anew.
+#[derive(Default)]
+struct Due {
+    sessions: Vec<Uuid>,
+    devices: Vec<Uuid>,
+    everything: bool,
+}
+
+impl Due {
+    fn note(&mut self, change: Change) {
+        match change {
+            Change::Session(session) => self.sessions.push(session),
+            Change::Object(Kind::Device, device) => self.devices.push(device),
+            Change::Object(Kind::Router | Kind::Connector | Kind::Mapping, _) | Change::Missed => {
+                self.everything = true;
+            }
+            // Agents know nothing of them. Sessions that such a change ends are told one by one.
+            Change::Object(Kind::Tenant | Kind::Role | Kind::User | Kind::Target, _)
+            | Change::Expiring(..) => {}
         }
     }
 }
@@ -54,72 +91,113 @@ pub(super) async fn watch(control: Control) {
         control.tell_presence();
         for seat in control.all_seats() {
             control.confirm(&seat).await;
+            control.store_report(&seat).await;
         }
     }
 }
 
 impl Control {
+    /// Sessions first: what is revoked is not to wait for anything else.
+    async fn plan(&self, due: &Due) -> Result<(), Fault> {
+        self.plan_sessions(&due.sessions).await?;
+        if due.everything {
+            return self.plan_all().await;
+        }
+        for device in &due.devices {
+            self.plan_device(*device).await?;
+        }
+        Ok(())
+    }
+
     /// Plans everything for everybody.
-    pub(super) async fn plan_all(&self) -> Result<(), Fault> {
-        let agents = self.engine().agents().await?;
+    pub(crate) async fn plan_all(&self) -> Result<(), Fault> {
+        let _turn = self.shared.planning.lock().await;
+        let plan = self.engine().plan().await?;
         self.seats().retain(|id, seat| {
-            agents.iter().any(|agent| agent.id == *id && agent.key == Some(seat.leadership.agent()))
+            let key = Some(seat.leadership.agent());
+            plan.agents.iter().any(|(agent, _)| agent.id == *id && agent.key == key)
         });
+        let address = |(agent, desired): &(AgentIdentity, Desired)| {
+            let id = agent.id;
+            desired.addresses.clone().into_iter().map(move |address| (address, id))
+        };
+        lock(&self.shared.leads).set_addresses(plan.agents.iter().flat_map(address).collect());
         let mut connectors = Vec::new();
-        for AgentIdentity { kind, id, key } in agents {
-            // One that has not enrolled has no key, and nobody to lead.
-            let Some(key) = key else { continue };
-            let seat = self.seat(kind, id, key);
-            let desired = match kind {
-                Kind::Connector => self.engine().desired_of_connector(id).await?,
-                Kind::Router
-                | Kind::Tenant
-                | Kind::Role
-                | Kind::User
-                | Kind::Device
-                | Kind::Target
-                | Kind::Mapping => self.engine().desired_of_router(id).await?,
-            };
-            let Some(desired) = desired else { continue };
+        for (AgentIdentity { kind, id, key }, desired) in plan.agents {
             if kind == Kind::Router {
                 self.know_clients(&desired.peers);
                 connectors =
                     desired.peers.iter().filter(|peer| peer.kind == Kind::Connector).cloned().collect();
             }
+            // One that has not enrolled has no key, and nobody to lead.
+            let Some(key) = key.filter(|_| lock(&self.shared.leads).is_mine(id)) else { continue };
+            let seat = self.seat(kind, id, key);
             lock(&seat.addresses).clone_from(&desired.addresses);
             if let Err(fault) = seat.leadership.with(|leader, _| leader.replace(items::items(&desired))) {
                 tracing::error!(agent = %id, %fault, "what it is to have contradicts itself: it keeps what it had");
             }
         }
         *lock(&self.shared.connectors) = connectors;
-        for (session, waiting) in self.engine().unconfirmed().await? {
+        for (session, waiting) in plan.unconfirmed {
             self.watch_session(session, &waiting);
         }
         self.tell_presence();
         Ok(())
     }
 
-    /// Plans one session: its grant comes, changes or goes.
-    async fn plan_session(&self, session: Uuid) -> Result<(), Fault> {
-        let grant = self.engine().grant_of(session).await?;
+    /// Plans some sessions: the grant of each comes, changes or goes.
+    async fn plan_sessions(&self, sessions: &[Uuid]) -> Result<(), Fault> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.shared.planning.lock().await;
+        let planned = self.engine().plan_sessions(sessions).await?;
         let connectors = lock(&self.shared.connectors).clone();
-        let key = ItemKey::Grant(SessionId(session.as_u128()));
         for seat in self.all_seats().into_iter().filter(|seat| seat.kind == Kind::Router) {
             let router = RouterId(seat.id.as_u128());
-            let here = grant.as_ref().filter(|(routers, _)| routers.contains(&router));
-            let step = match here.and_then(|(_, grant)| items::grant(grant, &connectors)) {
-                Some(grant) => Step::put(Item::Grant(grant)),
-                None => Step::Remove(key),
+            let step = |planned: &PlannedSession| {
+                let here = planned.grant.as_ref().filter(|(routers, _)| routers.contains(&router));
+                match here.and_then(|(_, grant)| items::grant(grant, &connectors)) {
+                    Some(grant) => Step::put(Item::Grant(grant)),
+                    None => Step::Remove(ItemKey::Grant(SessionId(planned.session.as_u128()))),
+                }
             };
-            if let Err(fault) = seat.leadership.with(|leader, _| leader.change([step])) {
-                tracing::error!(router = %seat.id, %session, %fault, "a grant does not fit");
+            seat.change(planned.iter().map(step).collect());
+        }
+        let mut waited_for = HashSet::new();
+        for PlannedSession { session, waiting, .. } in &planned {
+            self.watch_session(*session, waiting);
+            waited_for.extend(waiting.iter().copied());
+        }
+        // One that is fast may have answered before it was watched.
+        for router in waited_for {
+            let seat = self.seats().get(&Uuid::from_u128(router.0)).cloned();
+            if let Some(seat) = seat {
+                self.confirm(&seat).await;
             }
         }
-        let waiting = self.engine().waiting_for(session).await?;
-        self.watch_session(session, &waiting);
-        // One that is fast may have answered before it was watched.
-        for seat in self.all_seats() {
-            self.confirm(&seat).await;
+        Ok(())
+    }
+
+    /// Plans one device: its tunnel comes, changes or goes.
+    async fn plan_device(&self, device: Uuid) -> Result<(), Fault> {
+        let _turn = self.shared.planning.lock().await;
+        let planned = self.engine().plan_device(device).await?;
+        let key = planned.as_ref().map(|(_, peer)| peer.key);
+        let former = self.former_keys(device, key);
+        if let Some((_, peer)) = &planned {
+            self.know_clients(std::slice::from_ref(peer));
+        }
+        for seat in self.all_seats().into_iter().filter(|seat| seat.kind == Kind::Router) {
+            let mut steps: Vec<_> = former.iter().map(|key| Step::Remove(ItemKey::Peer(*key))).collect();
+            match &planned {
+                Some((router, peer)) if *router == seat.id => {
+                    steps.push(Step::put(Item::Peer(items::peer(peer))))
+                }
+                Some((_, peer)) => steps.push(Step::Remove(ItemKey::Peer(peer.key))),
+                None => {}
+            }
+            seat.change(steps);
         }
         Ok(())
     }
@@ -127,7 +205,7 @@ impl Control {
     /// Tells the engine how an agent stands with the sessions of which that is asked.
     pub(super) async fn confirm(&self, seat: &Seat) {
         let watched = lock(&seat.watched).clone();
-        let standing: Vec<(Uuid, bool)> = seat.leadership.with(|leader, now| {
+        let standing: Vec<(Uuid, bool)> = seat.leadership.ask(|leader, now| {
             let standing = |id: &Uuid| match leader.standing(now, SessionId(id.as_u128())) {
                 Standing::Open => Some((*id, true)),
                 Standing::Closed => Some((*id, false)),
@@ -135,12 +213,19 @@ impl Control {
             };
             watched.iter().filter_map(standing).collect()
         });
-        if standing.is_empty() {
-            return;
-        }
-        match self.engine().confirm(Timestamp::now(), RouterId(seat.id.as_u128()), &standing).await {
-            Ok(()) => lock(&seat.watched).retain(|id| !standing.iter().any(|(told, _)| told == id)),
-            Err(why) => tracing::error!(%why, "cannot store what a router confirmed; trying again"),
+        let router = RouterId(seat.id.as_u128());
+        for some in standing.chunks(CONFIRMED_MAX) {
+            match self.engine().confirm(Timestamp::now(), router, some).await {
+                Ok(settled) => {
+                    let mut watched = lock(&seat.watched);
+                    for session in settled {
+                        watched.remove(&session);
+                    }
+                }
+                Err(why) => {
+                    return tracing::error!(%why, "cannot store what a router confirmed; trying again");
+                }
+            }
         }
     }
 
@@ -148,8 +233,23 @@ impl Control {
         let mut clients = lock(&self.shared.clients);
         for peer in peers.iter().filter(|peer| peer.kind == Kind::Device) {
             let Some(address) = peer.addresses.first() else { continue };
-            clients.entry(peer.key).or_insert(Client { address: *address, bytes: 0 }).address = *address;
+            let client =
+                clients.entry(peer.key).or_insert(Client { device: peer.id, address: *address, bytes: 0 });
+            (client.device, client.address) = (peer.id, *address);
         }
+    }
+
+    /// The keys that a device had before it had this one; they are forgotten.
+    fn former_keys(&self, device: Uuid, now: Option<PublicKey>) -> Vec<PublicKey> {
+        let mut clients = lock(&self.shared.clients);
+        let is_former = |(key, client): (&PublicKey, &Client)| {
+            (client.device == device && Some(*key) != now).then_some(*key)
+        };
+        let former: Vec<_> = clients.iter().filter_map(is_former).collect();
+        for key in &former {
+            clients.remove(key);
+        }
+        former
     }
 
     fn seat(&self, kind: Kind, id: Uuid, key: PublicKey) -> Arc<Seat> {
@@ -162,10 +262,7 @@ impl Control {
         for router in waiting {
             let seat = self.seats().get(&Uuid::from_u128(router.0)).cloned();
             if let Some(seat) = seat {
-                let mut watched = lock(&seat.watched);
-                if !watched.contains(&session) {
-                    watched.push(session);
-                }
+                lock(&seat.watched).insert(session);
             }
         }
     }

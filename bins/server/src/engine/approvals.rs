@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::sessions::invalid;
 use super::{Actor, Engine, Fault, events};
+use crate::store::approvals::{ApprovalFilter, ApprovalRecord, Decided};
 use crate::store::audit::{Event, ObjectRef, Outcome};
 use crate::store::objects::Kind;
-use crate::store::sql::{Row, Value, values};
-use crate::store::{StoreError, Tx, moment_of, timestamp, unix_time, uuid_of};
+use crate::store::{StoreError, Tx, timestamp, unix_time};
 
 /// How long an approval may be used, if whoever gives it says nothing.
 const VALID: Seconds = Seconds(24 * 3600);
@@ -19,23 +19,6 @@ const VALID: Seconds = Seconds(24 * 3600);
 const VALID_MAX: Seconds = Seconds(90 * 24 * 3600);
 /// Requests of one user that wait at a time.
 const WAITING_MAX: i64 = 32;
-
-const COLUMNS: &str = "approval.id, approval.user_id, approval.target_id, approval.target_version, approval.reason, \
-                       approval.asked_at, approval.approver, approval.granted, approval.valid_until, approval.tenant";
-
-/// A request as it is stored.
-struct Asked {
-    id: Uuid,
-    user: Uuid,
-    target: Uuid,
-    target_version: u64,
-    reason: String,
-    asked: Timestamp,
-    approver: Option<Uuid>,
-    granted: Option<bool>,
-    valid_until: Option<Timestamp>,
-    tenant: Option<Uuid>,
-}
 
 impl Engine {
     /// Asks somebody to agree. The target must be one that the user has a role for.
@@ -57,30 +40,23 @@ impl Engine {
         if !meant.policy.roles.iter().copied().any(has_role) {
             return Err(unknown());
         }
-        let waiting = "SELECT COUNT(*) FROM approval WHERE user_id = $1 AND granted IS NULL";
-        let row = tx.row(waiting, values![user.to_string()]).await?;
-        if row.map_or(Ok(0), |row| row.int(0))? >= WAITING_MAX {
+        if tx.waiting_approvals(user).await? >= WAITING_MAX {
             return Err(Fault::Conflict(format!("{WAITING_MAX} requests of yours wait already")));
         }
-        let id = Uuid::now_v7();
-        let version = i64::try_from(meant.record.version).unwrap_or(i64::MAX);
-        tx.execute(
-            "INSERT INTO approval (id, tenant, user_id, target_id, target_version, reason, asked_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            values![
-                id.to_string(),
-                meant.record.tenant.map_or(String::new(), |tenant| tenant.to_string()),
-                user.to_string(),
-                meant.record.id.to_string(),
-                version,
-                reason.as_str(),
-                now.as_microsecond()
-            ],
-        )
-        .await?;
-        let event = about(AuditKind::ApprovalRequested, actor, id, &meant.record.name, meant.record.tenant);
+        let asked = ApprovalRecord {
+            id: Uuid::now_v7(),
+            tenant: meant.record.tenant,
+            user,
+            target: meant.record.id,
+            target_version: meant.record.version,
+            reason: reason.as_str().to_owned(),
+            asked: now,
+            decided: None,
+        };
+        tx.insert_approval(&asked).await?;
+        let event =
+            about(AuditKind::ApprovalRequested, actor, asked.id, &meant.record.name, meant.record.tenant);
         tx.record(Event { reason: Some(reason.as_str().to_owned()), ..event }, now).await?;
-        let asked = tx.asked(id).await?.ok_or_else(|| unknown_request(id))?;
         let view = tx.approval_view(&asked).await?;
         tx.commit().await?;
         Ok(view)
@@ -101,9 +77,9 @@ impl Engine {
             return Err(invalid("/duration", format!("an approval is valid for a second to {VALID_MAX}")));
         }
         let mut tx = self.store().write().await?;
-        let asked = tx.asked(id).await?.filter(|asked| actor.sees(asked.tenant));
-        let asked = asked.ok_or_else(|| unknown_request(id))?;
-        if asked.granted.is_some() {
+        let asked = tx.approval(id).await?.filter(|asked| actor.sees(asked.tenant));
+        let mut asked = asked.ok_or_else(|| unknown_request(id))?;
+        if asked.decided.is_some() {
             return Err(Fault::Conflict("that was decided already".to_owned()));
         }
         let until = unix_time(now).saturating_add(std::time::Duration::from_secs(duration.0));
@@ -115,18 +91,9 @@ impl Engine {
             until,
         );
         approval.map_err(|_| Fault::Forbidden("nobody approves a request of their own"))?;
-        tx.execute(
-            "UPDATE approval SET approver = $2, decided_at = $3, granted = $4, valid_until = $5 WHERE id = $1",
-            values![
-                id.to_string(),
-                approver.to_string(),
-                now.as_microsecond(),
-                i64::from(granted),
-                timestamp(until).as_microsecond()
-            ],
-        )
-        .await?;
-        let asked = tx.asked(id).await?.ok_or_else(|| unknown_request(id))?;
+        let decided = Decided { approver, granted, valid_until: timestamp(until) };
+        tx.decide_approval(id, &decided, now).await?;
+        asked.decided = Some(decided);
         let view = tx.approval_view(&asked).await?;
         let kind = if granted { AuditKind::ApprovalGiven } else { AuditKind::ApprovalDenied };
         let event = about(kind, actor, id, &view.target, asked.tenant);
@@ -144,23 +111,15 @@ impl Engine {
         limit: u32,
     ) -> Result<Vec<ApprovalView>, Fault> {
         let mut tx = self.store().read().await?;
-        let mut sql = format!("SELECT {COLUMNS} FROM approval WHERE 1 = 1");
-        let mut given: Vec<Value> = Vec::new();
-        if only_waiting {
-            sql += " AND granted IS NULL";
-        }
-        if !actor.sees_others() {
-            given.push(actor.user.map_or(String::new(), |user| user.to_string()).into());
-            sql += &format!(" AND user_id = ${}", given.len());
-        } else if let Some(tenant) = actor.tenant {
-            given.push(tenant.to_string().into());
-            sql += &format!(" AND tenant = ${}", given.len());
-        }
-        given.push(i64::from(limit).into());
-        sql += &format!(" ORDER BY asked_at DESC, id DESC LIMIT ${}", given.len());
+        let filter = match actor.sees_others() {
+            true => ApprovalFilter { only_waiting, tenant: actor.tenant, user: None },
+            // Whoever is no user has asked for nothing.
+            false => {
+                ApprovalFilter { only_waiting, tenant: None, user: Some(actor.user.unwrap_or_default()) }
+            }
+        };
         let mut views = Vec::new();
-        for row in tx.rows_of(sql, given).await? {
-            let asked = asked_of(&row)?;
+        for asked in tx.approvals(filter, limit).await? {
             views.push(tx.approval_view(&asked).await?);
         }
         Ok(views)
@@ -168,16 +127,12 @@ impl Engine {
 }
 
 impl Tx {
-    async fn asked(&mut self, id: Uuid) -> Result<Option<Asked>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM approval WHERE id = $1");
-        self.rows_of(sql, values![id.to_string()]).await?.first().map(asked_of).transpose()
-    }
-
-    async fn approval_view(&mut self, asked: &Asked) -> Result<ApprovalView, StoreError> {
-        let approver = match asked.approver {
-            Some(approver) => Some(self.name_or_id(Kind::User, approver).await?),
+    async fn approval_view(&mut self, asked: &ApprovalRecord) -> Result<ApprovalView, StoreError> {
+        let approver = match &asked.decided {
+            Some(decided) => Some(self.name_or_id(Kind::User, decided.approver).await?),
             None => None,
         };
+        let granted = asked.decided.as_ref().map(|decided| decided.granted);
         Ok(ApprovalView {
             id: asked.id,
             user: self.name_or_id(Kind::User, asked.user).await?,
@@ -185,8 +140,12 @@ impl Tx {
             reason: asked.reason.clone(),
             asked: asked.asked,
             approver,
-            granted: asked.granted,
-            valid_until: asked.valid_until.filter(|_| asked.granted == Some(true)),
+            granted,
+            valid_until: asked
+                .decided
+                .as_ref()
+                .filter(|decided| decided.granted)
+                .map(|decided| decided.valid_until),
         })
     }
 
@@ -194,24 +153,6 @@ impl Tx {
     async fn name_or_id(&mut self, kind: Kind, id: Uuid) -> Result<String, StoreError> {
         Ok(self.object(kind, id).await?.map_or_else(|| id.to_string(), |record| record.name))
     }
-}
-
-fn asked_of(row: &Row) -> Result<Asked, StoreError> {
-    let optional = |column| -> Result<Option<Uuid>, StoreError> {
-        row.text_or_null(column)?.map(|_| uuid_of(row, column)).transpose()
-    };
-    Ok(Asked {
-        id: uuid_of(row, 0)?,
-        user: uuid_of(row, 1)?,
-        target: uuid_of(row, 2)?,
-        target_version: row.int(3)?.unsigned_abs(),
-        reason: row.text(4)?,
-        asked: moment_of(row.int(5)?)?,
-        approver: optional(6)?,
-        granted: row.int_or_null(7)?.map(|granted| granted != 0),
-        valid_until: row.int_or_null(8)?.map(moment_of).transpose()?,
-        tenant: (!row.text(9)?.is_empty()).then(|| uuid_of(row, 9)).transpose()?,
-    })
 }
 
 fn about(kind: AuditKind, actor: &Actor, id: Uuid, target: &str, tenant: Option<Uuid>) -> Event {

@@ -1,6 +1,5 @@
 //! What is checked and filled in of a document with a view to what else there is.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -71,13 +70,7 @@ impl Completing<'_> {
 
     /// The lowest address of the overlay networks that nobody has.
     async fn free_address(&mut self) -> Result<Option<IpAddr>, StoreError> {
-        let taken: BTreeSet<String> = self
-            .tx
-            .rows("SELECT value FROM claim WHERE what = $1", crate::store::sql::values!["address"])
-            .await?
-            .iter()
-            .map(|row| row.text(0))
-            .collect::<Result<_, _>>()?;
+        let taken = self.tx.claimed("address").await?;
         let free = |prefix: &IpNet| prefix.hosts().find(|address| !taken.contains(&address.to_string()));
         Ok(self.engine.policy().overlay.iter().find_map(free))
     }
@@ -127,8 +120,8 @@ impl Managed for DeviceSpec {
 }
 
 impl Managed for RouterSpec {
-    /// Pools are equal or have nothing in common; there is one embedded router; its own addresses are no client's.
-    async fn complete(&mut self, with: &mut Completing<'_>, _old: Option<&Self>) -> Result<(), Fault> {
+    /// Pools are equal or have nothing in common; only servers make embedded routers; its own addresses are no client's.
+    async fn complete(&mut self, with: &mut Completing<'_>, old: Option<&Self>) -> Result<(), Fault> {
         let Ok(pool) = pool_of(&self.client_ip_pool) else { return Ok(()) };
         for other in with.tx.policy_routers().await? {
             if other.id.0 == with.id.as_u128() {
@@ -137,9 +130,10 @@ impl Managed for RouterSpec {
             if let Err(overlap) = pools_agree(&pool, &other.client_ip_pool) {
                 with.note("client_ip_pool", format!("router {:?}: {overlap}", other.name.as_str()));
             }
-            if self.kind == RouterKind::Embedded && other.kind == router_core::access::RouterKind::Embedded {
-                with.note("kind", format!("there is an embedded router already: {:?}", other.name.as_str()));
-            }
+        }
+        let was_embedded = old.is_some_and(|old| old.kind == RouterKind::Embedded);
+        if (self.kind == RouterKind::Embedded) != was_embedded && with.actor.user.is_some() {
+            with.note("kind", "an embedded router comes with its server, and goes with it");
         }
         if self.addresses.is_empty() {
             self.addresses.extend(with.free_address().await?);

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use router_core::access::RouterId;
 use uuid::Uuid;
 
-use super::record::body_of;
 use super::{Engine, Fault};
-use crate::store::StoreError;
+use crate::store::session_body::Told;
 
 /// What a session has carried at a router since that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +19,6 @@ pub(crate) struct Carried {
     pub(crate) bytes: [u64; 2],
     /// How long ago the last of them passed.
     pub(crate) idle: Option<Duration>,
-    /// Whether these are the last ones.
-    pub(crate) closed: bool,
 }
 
 impl Engine {
@@ -35,32 +32,23 @@ impl Engine {
         let mut tx = self.store().write().await?;
         for carried in counted {
             let Some(mut record) = tx.session(carried.session).await? else { continue };
-            let before = self.live().counted.get(&(carried.session, router)).copied();
+            let told = Told { packets: carried.packets, bytes: carried.bytes };
+            // Kept for as long as the session is: a report comes again until its answer has arrived, perhaps at another server.
+            let before = record.body.told.insert(Uuid::from_u128(router.0), told);
             let [packets, bytes] = [
-                more(carried.packets, before.map(|before| before.packets)),
-                more(carried.bytes, before.map(|before| before.bytes)),
+                more(told.packets, before.map(|before| before.packets)),
+                more(told.bytes, before.map(|before| before.bytes)),
             ];
-            let mut body = body_of(&record)?;
+            let body = &mut record.body;
             for direction in 0..2 {
                 body.packets[direction] = body.packets[direction].saturating_add(packets[direction]);
                 record.bytes[direction] = record.bytes[direction].saturating_add(bytes[direction]);
             }
             let last = carried.idle.and_then(|idle| now.checked_sub(idle).ok());
             body.last_packet = body.last_packet.max(last);
-            record.body =
-                serde_json::to_string(&body).map_err(|why| StoreError::unreadable("a session", why))?;
             tx.update_session(&record).await?;
         }
         tx.commit().await?;
-        let mut live = self.live();
-        for carried in counted {
-            let key = (carried.session, router);
-            if carried.closed {
-                live.counted.remove(&key);
-            } else {
-                live.counted.insert(key, *carried);
-            }
-        }
         Ok(())
     }
 }

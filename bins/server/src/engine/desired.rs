@@ -1,20 +1,20 @@
 //! What routers and connectors are to have: the store, seen from each of them.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use router_core::access::{
-    CompileError, ConnectorId, Grant, Mapped, Reach, RouterId, Session, SessionState, VirtualPort, compile,
-};
+use router_core::access::{Grant, RouterId, VirtualPort};
 use router_core::packet::Protocol;
-use sluice_api::{ConnectorSpec, DeviceSpec, Dial, MappingSpec, RouterSpec};
+use sluice_api::{ConnectorSpec, DeviceSpec, Dial, RouterSpec};
 use uuid::Uuid;
 use wg_proto::PublicKey;
 
-use super::record::session_of;
+use super::record::{session_of, waiting_for};
+use super::ways::{Ways, mapping_of};
 use super::world::read;
 use super::{Engine, Fault};
 use crate::store::objects::{Filter, Kind, Record};
-use crate::store::sessions::SessionRecord;
+use crate::store::sessions::{Ongoing, SessionRecord};
 use crate::store::{StoreError, Tx};
 
 /// What one agent is to have.
@@ -69,194 +69,121 @@ pub(crate) struct DesiredMapping {
     pub(crate) device: SocketAddr,
 }
 
+/// What everybody is to have, as it was at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Routers and connectors; one without a key has not enrolled.
+    pub(crate) agents: Vec<(AgentIdentity, Desired)>,
+    /// Sessions that routers are to open or to close, and who has not confirmed.
+    pub(crate) unconfirmed: Vec<(Uuid, Vec<RouterId>)>,
+}
+
+/// What one session means for routers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedSession {
+    pub(crate) session: Uuid,
+    /// Where it is to be in force; `None`: nowhere.
+    pub(crate) grant: Option<(Vec<RouterId>, NamedGrant)>,
+    /// Who has not confirmed that it is, or is no more.
+    pub(crate) waiting: Vec<RouterId>,
+}
+
 impl Engine {
-    /// What a router is to have; `None`: there is none of this identity.
-    pub(crate) async fn desired_of_router(&self, router: Uuid) -> Result<Option<Desired>, Fault> {
+    /// What everybody is to have. Reads each session once, however many routers there are.
+    pub(crate) async fn plan(&self) -> Result<Plan, Fault> {
         let mut tx = self.store().read().await?;
-        let Some(record) = tx.object(Kind::Router, router).await? else { return Ok(None) };
-        let spec: RouterSpec = read(&record)?;
-        let mut desired = Desired { addresses: spec.addresses, ..Desired::default() };
-        let devices = Filter { naming: Some(router), ..Filter::default() };
-        for device in tx.objects(Kind::Device, &devices, None, u32::MAX).await? {
-            desired.peers.extend(device_peer(&device)?);
-        }
-        for connector in tx.all_objects(Kind::Connector).await? {
-            desired.peers.extend(connector_peer(&connector)?);
-        }
-        for record in tx.ongoing_sessions().await? {
-            let session = session_of(&record)?;
-            if session.is_open() && session.routers.contains(&RouterId(router.as_u128())) {
-                // One that cannot be enforced any more is not enforced; recheck ends it.
-                desired.grants.extend(self.named_grant(&mut tx, &record, &session).await?);
+        let (routers, connectors) =
+            (tx.all_objects(Kind::Router).await?, tx.all_objects(Kind::Connector).await?);
+        let mut plan = Plan::default();
+        let connector_peers = connectors.iter().map(connector_peer).collect::<Result<Vec<_>, _>>()?;
+        for record in &routers {
+            let spec: RouterSpec = read(record)?;
+            let mut desired = Desired { addresses: spec.addresses, ..Desired::default() };
+            for device in tx.objects(Kind::Device, &naming(record.id), None, u32::MAX).await? {
+                desired.peers.extend(device_peer(&device)?);
             }
+            desired.peers.extend(connector_peers.iter().flatten().cloned());
+            let key = key_of(spec.public_key);
+            plan.agents.push((AgentIdentity { kind: Kind::Router, id: record.id, key }, desired));
         }
-        Ok(Some(desired))
-    }
-
-    /// What a session means for its routers now; `None`: nothing, it is not open.
-    pub(crate) async fn grant_of(&self, session: Uuid) -> Result<Option<(Vec<RouterId>, NamedGrant)>, Fault> {
-        let mut tx = self.store().read().await?;
-        let Some(record) = tx.session(session).await? else { return Ok(None) };
-        let session = session_of(&record)?;
-        if !session.is_open() {
-            return Ok(None);
-        }
-        let grant = self.named_grant(&mut tx, &record, &session).await?;
-        Ok(grant.map(|grant| (session.routers, grant)))
-    }
-
-    /// Sessions that routers are to open or to close, and have not all confirmed.
-    pub(crate) async fn unconfirmed(&self) -> Result<Vec<(Uuid, Vec<RouterId>)>, Fault> {
-        let mut tx = self.store().read().await?;
-        let mut unconfirmed = Vec::new();
-        for record in tx.ongoing_sessions().await? {
-            let waiting = waiting(&session_of(&record)?);
-            if !waiting.is_empty() {
-                unconfirmed.push((record.id, waiting));
+        let mut ways = Ways::default();
+        let place: HashMap<u128, usize> =
+            plan.agents.iter().enumerate().map(|(place, (agent, _))| (agent.id.as_u128(), place)).collect();
+        for record in tx.ongoing(Ongoing::All).await? {
+            let planned = self.planned(&mut tx, &mut ways, &record).await?;
+            if !planned.waiting.is_empty() {
+                plan.unconfirmed.push((planned.session, planned.waiting));
             }
-        }
-        Ok(unconfirmed)
-    }
-
-    /// Routers that have not confirmed what they are to do about a session.
-    pub(crate) async fn waiting_for(&self, session: Uuid) -> Result<Vec<RouterId>, Fault> {
-        let mut tx = self.store().read().await?;
-        let record = tx.session(session).await?;
-        Ok(record
-            .map(|record| session_of(&record))
-            .transpose()?
-            .map(|session| waiting(&session))
-            .unwrap_or_default())
-    }
-
-    /// Which routers and connectors there are.
-    pub(crate) async fn agents(&self) -> Result<Vec<AgentIdentity>, Fault> {
-        let mut tx = self.store().read().await?;
-        let mut agents = Vec::new();
-        for record in tx.all_objects(Kind::Router).await? {
-            let key = read::<RouterSpec>(&record)?.public_key;
-            agents.push(AgentIdentity { kind: Kind::Router, id: record.id, key: key_of(key) });
-        }
-        for record in tx.all_objects(Kind::Connector).await? {
-            let key = read::<ConnectorSpec>(&record)?.public_key;
-            agents.push(AgentIdentity { kind: Kind::Connector, id: record.id, key: key_of(key) });
-        }
-        Ok(agents)
-    }
-
-    async fn named_grant(
-        &self,
-        tx: &mut Tx,
-        record: &SessionRecord,
-        session: &Session,
-    ) -> Result<Option<NamedGrant>, StoreError> {
-        let user = super::record::body_of(record)?.user_name;
-        let grant = self.compile(tx, session).await?.ok();
-        Ok(grant.map(|grant| NamedGrant { grant, user, target: record.target_name.clone() }))
-    }
-
-    /// What a connector is to have; `None`: there is none of this identity.
-    pub(crate) async fn desired_of_connector(&self, connector: Uuid) -> Result<Option<Desired>, Fault> {
-        let mut tx = self.store().read().await?;
-        let Some(record) = tx.object(Kind::Connector, connector).await? else { return Ok(None) };
-        let spec: ConnectorSpec = read(&record)?;
-        let mut desired = Desired { addresses: spec.addresses, ..Desired::default() };
-        for router in tx.all_objects(Kind::Router).await? {
-            desired.peers.extend(router_peer(&router, spec.dial)?);
-        }
-        let mappings = Filter { naming: Some(connector), ..Filter::default() };
-        for mapping in tx.objects(Kind::Mapping, &mappings, None, u32::MAX).await? {
-            desired.mappings.extend(mapping_of(&mapping)?);
-        }
-        Ok(Some(desired))
-    }
-
-    /// What a session means for a router. Its device mappings are looked up as they are now.
-    pub(super) async fn compile(
-        &self,
-        tx: &mut Tx,
-        session: &Session,
-    ) -> Result<Result<Grant, CompileError>, StoreError> {
-        let mut reaches: Vec<(Mapped, Reach)> = Vec::new();
-        for destination in session.target.destinations.as_slice() {
-            let Some((protocol, port)) = destination.service() else { continue };
-            let Some(router_core::access::NatAddr::Mapped { connector, device }) =
-                destination.nat().map(|nat| nat.addr)
-            else {
-                continue;
-            };
-            let mapped = Mapped { connector, device, protocol, port };
-            if let Some(reach) = self.reach(tx, &mapped).await? {
-                reaches.push((mapped, reach));
-            }
-        }
-        let resolve =
-            |mapped: &Mapped| reaches.iter().find(|(known, _)| known == mapped).map(|(_, reach)| *reach);
-        Ok(compile(session, self.policy().caps, resolve))
-    }
-
-    /// How a device's service is reached: through the connector named while it is healthy, else through a healthy one of the
-    /// same site and tenant that maps the same service.
-    async fn reach(&self, tx: &mut Tx, mapped: &Mapped) -> Result<Option<Reach>, StoreError> {
-        let id = Uuid::from_u128(mapped.connector.0);
-        let Some(named) = tx.object(Kind::Connector, id).await? else { return Ok(None) };
-        let spec: ConnectorSpec = read(&named)?;
-        let first = reach_through(tx, &named, &spec, mapped).await?;
-        if first.is_some() && !self.is_unhealthy(id) {
-            return Ok(first);
-        }
-        for other in tx.all_objects(Kind::Connector).await? {
-            let other_spec: ConnectorSpec = read(&other)?;
-            let stands_in = other.id != id && other.tenant == named.tenant && other_spec.site == spec.site;
-            if stands_in && !self.is_unhealthy(other.id) {
-                let reach = reach_through(tx, &other, &other_spec, mapped).await?;
-                if reach.is_some() {
-                    return Ok(reach);
+            let Some((routers, grant)) = planned.grant else { continue };
+            for router in routers {
+                if let Some(place) = place.get(&router.0) {
+                    plan.agents[*place].1.grants.push(grant.clone());
                 }
             }
         }
-        Ok(first)
+        for record in &connectors {
+            let spec: ConnectorSpec = read(record)?;
+            let mut desired = Desired { addresses: spec.addresses, ..Desired::default() };
+            for router in &routers {
+                desired.peers.extend(router_peer(router, spec.dial)?);
+            }
+            for mapping in tx.objects(Kind::Mapping, &naming(record.id), None, u32::MAX).await? {
+                desired.mappings.extend(mapping_of(&mapping)?);
+            }
+            let key = key_of(spec.public_key);
+            plan.agents.push((AgentIdentity { kind: Kind::Connector, id: record.id, key }, desired));
+        }
+        Ok(plan)
     }
 
-    fn is_unhealthy(&self, connector: Uuid) -> bool {
-        self.live().unhealthy.contains(&connector)
+    /// What these sessions mean for their routers now. One that is gone means nothing.
+    pub(crate) async fn plan_sessions(&self, sessions: &[Uuid]) -> Result<Vec<PlannedSession>, Fault> {
+        let mut tx = self.store().read().await?;
+        let (mut ways, mut planned) = (Ways::default(), Vec::with_capacity(sessions.len()));
+        for record in tx.sessions_of(sessions).await? {
+            planned.push(self.planned(&mut tx, &mut ways, &record).await?);
+        }
+        Ok(planned)
     }
+
+    /// A device's tunnel, and the router that it ends at; `None`: there is no such device.
+    pub(crate) async fn plan_device(&self, device: Uuid) -> Result<Option<(Uuid, DesiredPeer)>, Fault> {
+        let mut tx = self.store().read().await?;
+        let Some(record) = tx.object(Kind::Device, device).await? else { return Ok(None) };
+        let references = tx.references_of(device).await?;
+        let router = references.iter().find(|reference| reference.field == "/router");
+        Ok(router.map(|router| router.object).zip(device_peer(&record)?))
+    }
+
+    async fn planned(
+        &self,
+        tx: &mut Tx,
+        ways: &mut Ways,
+        record: &SessionRecord,
+    ) -> Result<PlannedSession, StoreError> {
+        let session = session_of(record)?;
+        let waiting = waiting_for(&session).to_vec();
+        // One that cannot be enforced any more is not enforced; recheck ends it.
+        let grant = match session.is_open() {
+            true => self.compile(tx, ways, &session).await?.ok(),
+            false => None,
+        };
+        let named = |grant| NamedGrant {
+            grant,
+            user: record.body.user_name.clone(),
+            target: record.target_name.clone(),
+        };
+        let grant = grant.map(|grant| (session.routers.clone(), named(grant)));
+        Ok(PlannedSession { session: record.id, grant, waiting })
+    }
+}
+
+fn naming(object: Uuid) -> Filter {
+    Filter { naming: Some(object), ..Filter::default() }
 }
 
 fn key_of(text: Option<String>) -> Option<PublicKey> {
     text.and_then(|text| text.parse().ok())
-}
-
-fn waiting(session: &Session) -> Vec<RouterId> {
-    match &session.state {
-        SessionState::Pending { waiting, .. } | SessionState::Closing { waiting, .. } => waiting.clone(),
-        SessionState::Active { .. } | SessionState::Closed { .. } => Vec::new(),
-    }
-}
-
-async fn reach_through(
-    tx: &mut Tx,
-    record: &Record,
-    spec: &ConnectorSpec,
-    mapped: &Mapped,
-) -> Result<Option<Reach>, StoreError> {
-    // One that has not enrolled has no tunnel.
-    if spec.public_key.is_none() {
-        return Ok(None);
-    }
-    let overlay = spec.addresses.iter().find(|address| address.is_ipv4() == mapped.device.is_ipv4());
-    let Some(overlay) = overlay.or(spec.addresses.first()) else { return Ok(None) };
-    let filter = Filter { naming: Some(record.id), ..Filter::default() };
-    for mapping in tx.objects(Kind::Mapping, &filter, None, u32::MAX).await? {
-        let Some(found) = mapping_of(&mapping)? else { continue };
-        let is_it =
-            found.device == SocketAddr::new(mapped.device, mapped.port) && found.protocol == mapped.protocol;
-        if is_it {
-            let via = ConnectorId(record.id.as_u128());
-            return Ok(Some(Reach { via, overlay: *overlay, virtual_port: found.virtual_port }));
-        }
-    }
-    Ok(None)
 }
 
 fn device_peer(record: &Record) -> Result<Option<DesiredPeer>, StoreError> {
@@ -295,18 +222,5 @@ fn router_peer(record: &Record, dial: Dial) -> Result<Option<DesiredPeer>, Store
         key,
         addresses: spec.addresses,
         endpoint: endpoint.and_then(|endpoint| endpoint.parse().ok()),
-    }))
-}
-
-fn mapping_of(record: &Record) -> Result<Option<DesiredMapping>, StoreError> {
-    let spec: MappingSpec = read(record)?;
-    let protocol = if spec.proto.eq_ignore_ascii_case("udp") { Protocol::UDP } else { Protocol::TCP };
-    let port = spec.virtual_port.and_then(|port| VirtualPort::new(port).ok());
-    Ok(port.map(|virtual_port| DesiredMapping {
-        id: record.id,
-        name: record.name.clone(),
-        virtual_port,
-        protocol,
-        device: SocketAddr::new(spec.device, spec.port),
     }))
 }

@@ -88,10 +88,11 @@ async fn router(tx: &mut Tx, name: Option<&str>) -> Result<Record, Fault> {
 /// The lowest address of the router's pool that nobody has. A prefix's first address is its network's, its last may be
 /// for all hosts, and the router's own are claimed.
 async fn free_address(tx: &mut Tx, router: &RouterSpec, tried: &HashSet<IpAddr>) -> Result<IpAddr, Fault> {
-    for address in router.client_ip_pool.iter().flat_map(ipnet::IpNet::hosts).take(ADDRESSES_MAX) {
-        if !tried.contains(&address) && tx.claimant("address", &address.to_string()).await?.is_none() {
-            return Ok(address);
-        }
+    let claimed = tx.claimed("address").await?;
+    let mut addresses = router.client_ip_pool.iter().flat_map(ipnet::IpNet::hosts).take(ADDRESSES_MAX);
+    let is_free = |address: &IpAddr| !tried.contains(address) && !claimed.contains(&address.to_string());
+    if let Some(address) = addresses.find(is_free) {
+        return Ok(address);
     }
     Err(sessions::invalid("/client_ip", format!("the pool of router {:?} has no free address", router.name)))
 }

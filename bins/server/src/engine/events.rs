@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::record::Body;
 use crate::store::StoreError;
 use crate::store::audit::{Event, ObjectRef, Outcome};
 use crate::store::objects::{Kind, Record};
@@ -62,9 +61,9 @@ pub(super) fn of_session(
     happened: &SessionEvent,
     actor: &Actor,
     record: &SessionRecord,
-    body: &Body,
     reason: Option<&str>,
 ) -> Event {
+    let body = &record.body;
     Event {
         tenant: record.tenant,
         object: Some(ObjectRef {

@@ -13,11 +13,14 @@ mod devices;
 mod events;
 mod fault;
 mod objects;
+mod others;
 mod outlook;
 mod recheck;
 mod record;
+mod rights;
 mod sessions;
 mod view;
+mod ways;
 mod world;
 
 use std::collections::HashMap;
@@ -33,12 +36,13 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::store::Store;
+use crate::store::leads::Myself;
 use crate::store::objects::Kind;
 
 pub(crate) use self::actor::Actor;
 pub(crate) use self::complete::Managed;
 pub(crate) use self::counted::Carried;
-pub(crate) use self::desired::{AgentIdentity, Desired, DesiredPeer, NamedGrant};
+pub(crate) use self::desired::{AgentIdentity, Desired, DesiredPeer, NamedGrant, PlannedSession};
 pub(crate) use self::fault::Fault;
 pub(crate) use self::outlook::Outlook;
 
@@ -84,6 +88,8 @@ pub(crate) enum Change {
     Object(Kind, Uuid),
     /// A session will end by itself, in so many seconds.
     Expiring(Uuid, u64),
+    /// Nobody knows what: look at everything anew.
+    Missed,
 }
 
 /// The control plane. Cloning it is cheap, and both are the same.
@@ -97,6 +103,8 @@ struct Shared {
     store: Store,
     policy: Policy,
     started: Timestamp,
+    /// Tells this one from other servers.
+    life: Uuid,
     changes: broadcast::Sender<Change>,
     live: Mutex<Live>,
 }
@@ -112,8 +120,10 @@ struct Live {
     heard: HashMap<IpAddr, Timestamp>,
     /// Connectors that cannot be reached now.
     unhealthy: Vec<Uuid>,
-    /// What each router has told that a session carried there.
-    counted: HashMap<(Uuid, RouterId), Carried>,
+    /// Which server this is, among those on one database; `None`: it leads nobody.
+    myself: Option<Myself>,
+    /// The session that was looked at last of those that are looked at in turns.
+    looked_at: Option<(Timestamp, Uuid)>,
 }
 
 impl Engine {
@@ -121,7 +131,9 @@ impl Engine {
     pub(crate) fn new(now: Timestamp, store: Store, policy: Policy) -> Engine {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let live = Mutex::default();
-        Engine { shared: Arc::new(Shared { store, policy, started: now, changes, live }) }
+        Engine {
+            shared: Arc::new(Shared { store, policy, started: now, life: Uuid::now_v7(), changes, live }),
+        }
     }
 
     /// The store under it.
@@ -139,6 +151,18 @@ impl Engine {
         self.live().ready = routers;
     }
 
+    /// The same, as it was told last.
+    pub(crate) fn ready(&self) -> Vec<RouterId> {
+        self.live().ready.clone()
+    }
+
+    /// This server, among others on the database; it leads agents from now on. Its life is returned.
+    pub(crate) fn become_server(&self, id: Uuid) -> Myself {
+        let myself = Myself { id, life: self.shared.life };
+        self.live().myself = Some(myself);
+        myself
+    }
+
     /// Which connectors cannot be reached.
     pub(crate) fn set_unhealthy(&self, connectors: Vec<Uuid>) {
         self.live().unhealthy = connectors;
@@ -146,7 +170,15 @@ impl Engine {
 
     /// A client's tunnel was heard.
     pub(crate) fn heard(&self, client_ip: IpAddr, at: Timestamp) {
-        self.live().heard.insert(client_ip, at);
+        let mut live = self.live();
+        let heard = live.heard.entry(client_ip).or_insert(at);
+        *heard = at.max(*heard);
+    }
+
+    /// Which clients were heard after this moment, and when.
+    pub(crate) fn heard_since(&self, since: Timestamp) -> Vec<(IpAddr, Timestamp)> {
+        let live = self.live();
+        live.heard.iter().filter(|(_, at)| **at > since).map(|(client_ip, at)| (*client_ip, *at)).collect()
     }
 
     fn policy(&self) -> &Policy {

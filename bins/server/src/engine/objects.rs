@@ -31,8 +31,7 @@ impl Engine {
         let record = tx.insert_object(id, &draft, &actor.name, now).await?;
         let [created, _, _] = events::kinds_of(D::KIND);
         tx.record(events::of_object(created, actor, &record, None, Some(&record.body))?, now).await?;
-        tx.commit().await?;
-        self.tell([Change::Object(D::KIND, id)]);
+        self.commit(tx, [Change::Object(D::KIND, id)]).await?;
         Ok(view::object(&record)?)
     }
 
@@ -53,10 +52,9 @@ impl Engine {
         let event = events::of_object(modified, actor, &record, Some(&old.body), Some(&record.body))?;
         tx.record(event, now).await?;
         let ended = self.recheck_after(&mut tx, D::KIND, old.id, now).await?;
-        tx.commit().await?;
-        self.tell(
-            [Change::Object(D::KIND, old.id)].into_iter().chain(ended.into_iter().map(Change::Session)),
-        );
+        // What is revoked comes first.
+        let sessions = ended.into_iter().map(Change::Session);
+        self.commit(tx, sessions.chain([Change::Object(D::KIND, old.id)])).await?;
         Ok(view::object(&record)?)
     }
 
@@ -75,9 +73,8 @@ impl Engine {
         let [_, _, removed] = events::kinds_of(D::KIND);
         tx.record(events::of_object(removed, actor, &record, Some(&record.body), None)?, now).await?;
         let ended = self.recheck_after(&mut tx, D::KIND, old.id, now).await?;
-        tx.commit().await?;
         let sessions = ended.iter().copied().map(Change::Session);
-        self.tell([Change::Object(D::KIND, old.id)].into_iter().chain(sessions));
+        self.commit(tx, sessions.chain([Change::Object(D::KIND, old.id)])).await?;
         Ok(Removed { sessions: ended })
     }
 

@@ -1,15 +1,18 @@
 //! What would be granted, without asking for it: what a user may open, and why not.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use router_core::access::{self, Expiry, Refused, User};
-use sluice_api::{AccessTarget, Blocked, OpenSession};
+use sluice_api::{AccessTarget, Blocked, DeviceSpec, OpenSession};
 use uuid::Uuid;
 
-use super::sessions::{asking_user, request_of};
-use super::world::{StoredTarget, read};
+use super::sessions::{Read, asking_user, request_of};
+use super::world::{StoredTarget, read, stored_target};
 use super::{Actor, Engine, Fault, objects};
 use crate::documents::words_of;
-use crate::store::objects::{Filter, Kind};
+use crate::store::objects::{Filter, Kind, Record};
 use crate::store::sessions::SessionFilter;
 use crate::store::{Tx, unix_time};
 
@@ -61,15 +64,23 @@ impl Engine {
         let user = asking_user(&mut tx, actor).await?;
         let own = SessionFilter { user: actor.user, ongoing: Some(true), ..SessionFilter::default() };
         let sessions = tx.sessions(&own, None, u32::MAX).await?;
+        let mut asking = self.asking(&mut tx, actor, &user).await?;
         let mut targets = Vec::new();
         for target in tx.targets_of(&user).await? {
             let session = match sessions.iter().find(|session| session.target == target.record.id) {
                 Some(record) => Some(tx.session_view(record).await?),
                 None => None,
             };
-            let blocked = match session {
-                Some(_) => None,
-                None => self.blocked(&mut tx, actor, &user, &target, now).await?,
+            let blocked = match (&session, &mut asking) {
+                (Some(_), _) => None,
+                (None, None) => {
+                    let text = "you have no device yet: add one".to_owned();
+                    Some(Blocked { code: "no-device".to_owned(), text })
+                }
+                (None, Some((client_ip, read))) => {
+                    read.turn_to(&mut tx, Some(target.clone())).await?;
+                    self.blocked(read, *client_ip, &target, now)
+                }
             };
             targets.push(AccessTarget {
                 name: target.spec.name.clone(),
@@ -86,21 +97,24 @@ impl Engine {
         Ok(targets)
     }
 
-    /// What is in the way of a target for the first of the user's devices.
-    async fn blocked(
-        &self,
-        tx: &mut Tx,
-        actor: &Actor,
-        user: &User,
-        target: &StoredTarget,
-        now: Timestamp,
-    ) -> Result<Option<Blocked>, Fault> {
+    /// What decisions are made from for the first of the user's devices; `None`: they have none.
+    async fn asking(&self, tx: &mut Tx, actor: &Actor, user: &User) -> Result<Option<(IpAddr, Read)>, Fault> {
         let filter = Filter { naming: actor.user, ..Filter::default() };
         let Some(device) = tx.objects(Kind::Device, &filter, None, 1).await?.into_iter().next() else {
-            let text = "you have no device yet: add one".to_owned();
-            return Ok(Some(Blocked { code: "no-device".to_owned(), text }));
+            return Ok(None);
         };
-        let client_ip = read::<sluice_api::DeviceSpec>(&device)?.client_ip;
+        let client_ip = read::<DeviceSpec>(&device)?.client_ip;
+        Ok(Some((client_ip, self.read(tx, actor, user.clone(), None, client_ip).await?)))
+    }
+
+    /// What is in the way of a target.
+    fn blocked(
+        &self,
+        read: &Read,
+        client_ip: IpAddr,
+        target: &StoredTarget,
+        now: Timestamp,
+    ) -> Option<Blocked> {
         let request = access::Request {
             client_ip,
             target: target.policy.name.clone(),
@@ -108,27 +122,30 @@ impl Engine {
             reason: access::Reason::new("asked for when it is opened").ok(),
             duration: None,
         };
-        let read = self.read(tx, actor, user.clone(), Some(target.clone()), client_ip).await?;
-        let refused =
-            access::decide(&read.facts(self), &request, unix_time(now)).err().map(Refused::disclosed);
-        Ok(refused.map(|refused| Blocked { code: refused.code().to_owned(), text: refused.to_string() }))
+        let refused = access::decide(&read.facts(self), &request, unix_time(now)).err()?.disclosed();
+        Some(Blocked { code: refused.code().to_owned(), text: refused.to_string() })
     }
 }
 
 impl Tx {
     /// The targets that name a role of the user's.
     async fn targets_of(&mut self, user: &User) -> Result<Vec<StoredTarget>, Fault> {
-        let mut targets: Vec<StoredTarget> = Vec::new();
+        let mut found: BTreeMap<Uuid, Record> = BTreeMap::new();
         for grant in &user.roles {
             let filter = Filter { naming: Some(Uuid::from_u128(grant.role.0)), ..Filter::default() };
-            for record in self.objects(Kind::Target, &filter, None, u32::MAX).await? {
-                let is_new = targets.iter().all(|known| known.record.id != record.id);
-                let tenant = record.tenant.map(|tenant| access::TenantId(tenant.as_u128()));
-                if is_new && user.may_know(tenant) {
-                    targets.push(self.policy_target(record).await?);
-                }
-            }
+            let named = self.objects(Kind::Target, &filter, None, u32::MAX).await?.into_iter();
+            let tenant = |record: &Record| record.tenant.map(|tenant| access::TenantId(tenant.as_u128()));
+            found.extend(
+                named.filter(|record| user.may_know(tenant(record))).map(|record| (record.id, record)),
+            );
         }
+        let ids: Vec<_> = found.keys().copied().collect();
+        let mut references = self.references_of_all(&ids).await?;
+        let stored = |record: Record| {
+            let named = references.remove(&record.id).unwrap_or_default();
+            stored_target(record, &named)
+        };
+        let mut targets = found.into_values().map(stored).collect::<Result<Vec<_>, _>>()?;
         targets.sort_by(|a, b| a.record.name.cmp(&b.record.name));
         Ok(targets)
     }

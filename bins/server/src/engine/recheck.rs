@@ -1,44 +1,44 @@
-//! Whether open sessions still have their rights: at every change that could take one, and now and then as a net.
+//! Whether open sessions still have their rights: at every change that could take one, at the moments when time does, and all
+//! of them now and then as a net.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use jiff::Timestamp;
-use router_core::access::{Client, ClientSeen, EndReason};
+use jiff::{SignedDuration, Timestamp};
+use router_core::access::{ClientSeen, EndReason, Notice};
 use uuid::Uuid;
 
 use super::record::session_of;
+use super::rights::Rights;
 use super::sessions::save;
+use super::ways::Ways;
 use super::{Actor, Change, Engine, Fault};
 use crate::store::objects::Kind;
-use crate::store::sessions::SessionRecord;
+use crate::store::sessions::{Ongoing, SessionRecord};
 use crate::store::{Tx, unix_time};
 
+/// How long it takes until each session was looked at without any reason. DESIGN decision 5.
+const ROUND: Duration = Duration::from_secs(10);
+/// Sessions that are looked at without any reason in one second, at most: with more than ten times as many a round takes longer.
+const WITHOUT_REASON_MAX: u32 = 2000;
+
 impl Engine {
-    /// Ends what must end at this moment, and warns users whose sessions soon will. Call it every second or so.
+    /// Ends what must end at this moment, and warns users whose sessions soon will. Call it every second.
     pub(crate) async fn tick(&self, now: Timestamp) -> Result<(), Fault> {
         let due = {
             let mut tx = self.store().read().await?;
-            let (mut due, since) = (Vec::new(), self.ticked(now));
-            for record in tx.ongoing_sessions().await? {
-                self.warn(&record, since, now)?;
-                if self.must_end(&mut tx, &record, now).await?.is_some() {
-                    due.push(record);
-                }
-            }
-            due
+            self.warn(&mut tx, self.ticked(now), now).await?;
+            let looked_at = self.worth_a_look(&mut tx, now).await?;
+            self.due(&mut tx, &looked_at, now).await?
         };
         if due.is_empty() {
             return Ok(());
         }
         let mut tx = self.store().write().await?;
-        let mut changes = Vec::new();
-        for record in due {
-            // It may have changed since it was looked at.
-            let Some(record) = tx.session(record.id).await? else { continue };
-            changes.extend(self.recheck(&mut tx, record, now).await?.map(Change::Session));
-        }
-        tx.commit().await?;
-        self.tell(changes);
+        // They may have changed since they were looked at.
+        let again = tx.sessions_of(&due).await?;
+        let ended = self.recheck(&mut tx, again, now).await?;
+        self.commit(tx, ended.into_iter().map(Change::Session)).await?;
         Ok(())
     }
 
@@ -51,23 +51,58 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Uuid>, Fault> {
         let concerned = match kind {
-            Kind::User => tx.ongoing_of_user(id).await?,
-            Kind::Target => tx.ongoing_to_target(id).await?,
-            Kind::Device | Kind::Router | Kind::Connector | Kind::Mapping => tx.ongoing_sessions().await?,
+            Kind::User => tx.ongoing(Ongoing::OfUser(id)).await?,
+            Kind::Target => tx.ongoing(Ongoing::ToTarget(id)).await?,
+            Kind::Device | Kind::Router | Kind::Connector | Kind::Mapping => tx.ongoing(Ongoing::All).await?,
             // What others name cannot be removed.
             Kind::Tenant | Kind::Role => Vec::new(),
         };
-        let mut ended = Vec::new();
-        for record in concerned {
-            ended.extend(self.recheck(tx, record, now).await?);
-        }
-        Ok(ended)
+        self.recheck(tx, concerned, now).await
     }
 
-    /// Warns of a session that will end by itself, once for each moment at which that is told.
-    fn warn(&self, record: &SessionRecord, since: Timestamp, now: Timestamp) -> Result<(), Fault> {
-        let due = session_of(record)?.next_notice(unix_time(since)).filter(|(at, _)| *at <= unix_time(now));
-        self.tell(due.map(|(_, notice)| Change::Expiring(record.id, notice.ahead().as_secs())));
+    /// Sessions that time may have ended: those that expire, those of clients that are silent, and some of all the others.
+    async fn worth_a_look(&self, tx: &mut Tx, now: Timestamp) -> Result<Vec<SessionRecord>, Fault> {
+        let mut sessions = tx.expiring(Timestamp::MIN, now).await?;
+        let silent_since = now.checked_sub(self.policy().silence_max).unwrap_or(Timestamp::MIN);
+        let mut silent = tx.ongoing_clients().await?;
+        silent.retain(|client_ip| self.last_heard(*client_ip) <= silent_since);
+        // Another server may lead the router that hears them.
+        for (client_ip, at) in tx.heard(&silent).await? {
+            self.heard(client_ip, at);
+        }
+        for client_ip in silent.into_iter().filter(|client_ip| self.last_heard(*client_ip) <= silent_since) {
+            sessions.extend(tx.ongoing(Ongoing::From(client_ip)).await?);
+        }
+        sessions.extend(self.next_of_round(tx).await?);
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions.dedup_by_key(|session| session.id);
+        Ok(sessions)
+    }
+
+    /// The next part of all ongoing sessions, so that a round takes its time.
+    async fn next_of_round(&self, tx: &mut Tx) -> Result<Vec<SessionRecord>, Fault> {
+        let [all, _, _] = tx.ongoing_counts(Uuid::nil(), Uuid::nil()).await?;
+        let seconds = u32::try_from(ROUND.as_secs()).unwrap_or(u32::MAX);
+        let some = all.div_ceil(seconds).clamp(1, WITHOUT_REASON_MAX);
+        let last = self.live().looked_at;
+        let sessions = tx.ongoing_behind(last, some).await?;
+        let is_over = sessions.len() < some as usize;
+        self.live().looked_at =
+            sessions.last().filter(|_| !is_over).map(|session| (session.opened, session.id));
+        Ok(sessions)
+    }
+
+    /// Warns of sessions that will end by themselves, once for each moment at which that is told.
+    async fn warn(&self, tx: &mut Tx, since: Timestamp, now: Timestamp) -> Result<(), Fault> {
+        for notice in Notice::BOTH {
+            let ahead = SignedDuration::try_from(notice.ahead()).unwrap_or_default();
+            let later = |moment: Timestamp| moment.checked_add(ahead).unwrap_or(Timestamp::MAX);
+            for record in tx.expiring(later(since), later(now)).await? {
+                let due = session_of(&record)?.next_notice(unix_time(since));
+                let due = due.filter(|(at, next)| *at <= unix_time(now) && *next == notice);
+                self.tell(due.map(|_| Change::Expiring(record.id, notice.ahead().as_secs())));
+            }
+        }
         Ok(())
     }
 
@@ -77,50 +112,62 @@ impl Engine {
         live.ticked.replace(now).unwrap_or(now)
     }
 
+    /// Ends those of the sessions that must end; says which.
     async fn recheck(
         &self,
         tx: &mut Tx,
-        mut record: SessionRecord,
+        mut records: Vec<SessionRecord>,
         now: Timestamp,
-    ) -> Result<Option<Uuid>, Fault> {
-        let Some(why) = self.must_end(tx, &record, now).await? else { return Ok(None) };
-        let mut session = session_of(&record)?;
-        let happened = session.end(why, unix_time(now));
-        save(tx, &mut record, &session, happened, &Actor::system(), None, now).await?;
-        Ok(Some(record.id))
+    ) -> Result<Vec<Uuid>, Fault> {
+        let mut ended = Vec::new();
+        for (place, why) in self.judged(tx, &records, now).await? {
+            let record = &mut records[place];
+            let mut session = session_of(record)?;
+            let happened = session.end(why, unix_time(now));
+            save(tx, record, &session, happened, &Actor::system(), None, now).await?;
+            ended.push(record.id);
+        }
+        Ok(ended)
     }
 
-    async fn must_end(
+    async fn due(&self, tx: &mut Tx, records: &[SessionRecord], now: Timestamp) -> Result<Vec<Uuid>, Fault> {
+        let judged = self.judged(tx, records, now).await?;
+        Ok(judged.into_iter().map(|(place, _)| records[place].id).collect())
+    }
+
+    /// Which of the sessions must end, by their places, and why.
+    async fn judged(
         &self,
         tx: &mut Tx,
-        record: &SessionRecord,
+        records: &[SessionRecord],
         now: Timestamp,
-    ) -> Result<Option<EndReason>, Fault> {
-        let session = session_of(record)?;
-        if !session.is_open() {
-            return Ok(None);
+    ) -> Result<Vec<(usize, EndReason)>, Fault> {
+        if records.is_empty() {
+            return Ok(Vec::new());
         }
-        let Some(user) = tx.policy_user(record.user).await? else {
-            return Ok(Some(EndReason::UserDisabled));
-        };
-        let target = match tx.object(Kind::Target, record.target).await? {
-            Some(found) => Some(tx.policy_target(found).await?),
-            None => None,
-        };
-        // As if a client behind another gateway asked itself: it has no device to be known by.
-        let source = (session.client == Client::External).then_some(session.client_ip);
-        let as_client = Actor { source, ..Actor::system() };
-        let read = self.read(tx, &as_client, user, target, session.client_ip).await?;
-        let seen = ClientSeen {
-            at: Some(unix_time(self.last_heard(session.client_ip))),
-            silence_max: self.policy().silence_max,
-        };
-        if let Some(why) = session.recheck(&read.facts(self), seen, unix_time(now)) {
-            return Ok(Some(why));
+        let (rights, mut ways) = (Rights::of(tx, records).await?, Ways::default());
+        let mut judged = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let session = session_of(record)?;
+            if !session.is_open() {
+                continue;
+            }
+            let seen = ClientSeen {
+                at: Some(unix_time(self.last_heard(session.client_ip))),
+                silence_max: self.policy().silence_max,
+            };
+            let why = rights.must_end(self, (record, &session), seen, unix_time(now));
+            // Without its device mapping a target leads elsewhere than it did, as if it had been edited: nothing enforces it.
+            let why = match why {
+                Some(why) => Some(why),
+                None => {
+                    let leads_nowhere = self.compile(tx, &mut ways, &session).await?.is_err();
+                    leads_nowhere.then_some(EndReason::TargetEdited)
+                }
+            };
+            judged.extend(why.map(|why| (place, why)));
         }
-        // Without its device mapping a target leads elsewhere than it did, as if it had been edited: nothing enforces it.
-        let leads_nowhere = self.compile(tx, &session).await?.is_err();
-        Ok(leads_nowhere.then_some(EndReason::TargetEdited))
+        Ok(judged)
     }
 
     /// When a client was last heard; since this server runs, if it does not know.

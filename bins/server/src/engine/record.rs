@@ -1,61 +1,20 @@
 //! Sessions between policy and store.
 
+use std::collections::BTreeMap;
+
 use router_core::access::{
     ApprovalId, Client, ClientDevice, DeviceId, EndReason, Expiry, Limit, Reason, RoleId, RouterId, Session,
     SessionState, UserId,
 };
 use router_core::rules::SessionId;
-use serde::{Deserialize, Serialize};
-use sluice_api::TargetSpec;
 use uuid::Uuid;
 
 use super::world::StoredTarget;
 use crate::documents::target_of;
 use crate::store::objects::Reference;
+use crate::store::session_body::{ClientBody, SessionBody};
 use crate::store::sessions::{Range, SessionRecord};
 use crate::store::{StoreError, timestamp, unix_time};
-
-/// What a session's record keeps beside its columns.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Body {
-    /// Of the user, when it was opened.
-    pub(crate) user_name: String,
-    /// The target, when it was opened.
-    pub(crate) target: TargetSpec,
-    target_version: u64,
-    target_tenant: Option<Uuid>,
-    /// Whom the target's document named, by field.
-    references: Vec<(String, Uuid)>,
-    client: ClientBody,
-    /// The names of the roles that granted it.
-    pub(crate) roles: Vec<String>,
-    role_ids: Vec<Uuid>,
-    pub(crate) reason: Option<String>,
-    approval: Option<Uuid>,
-    limit: Option<String>,
-    pub(crate) routers: Vec<Uuid>,
-    /// Pending or closing: who has not confirmed.
-    pub(crate) waiting: Vec<Uuid>,
-    /// Pending: whether somebody has.
-    acknowledged: bool,
-    /// Active or closing: since when, in microseconds.
-    since: Option<i64>,
-    /// Who ended it, if an administrator did.
-    ended_by: Option<Uuid>,
-    /// Packets from the client, and to it.
-    #[serde(default)]
-    pub(crate) packets: [u64; 2],
-    /// When the last of them passed.
-    #[serde(default)]
-    pub(crate) last_packet: Option<jiff::Timestamp>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "from", rename_all = "lowercase")]
-enum ClientBody {
-    Device { id: Uuid, public_key: String },
-    External,
-}
 
 /// The record of a session that was just opened.
 pub(crate) fn new_record(
@@ -63,9 +22,9 @@ pub(crate) fn new_record(
     user_name: &str,
     target: &StoredTarget,
     references: &[Reference],
-) -> Result<SessionRecord, StoreError> {
+) -> SessionRecord {
     let roles = session.roles.iter().filter_map(|role| role_name(role, target, references)).collect();
-    let body = Body {
+    let body = SessionBody {
         user_name: user_name.to_owned(),
         target: target.spec.clone(),
         target_version: target.record.version,
@@ -90,6 +49,7 @@ pub(crate) fn new_record(
         ended_by: None,
         packets: [0; 2],
         last_packet: None,
+        told: BTreeMap::new(),
     };
     let mut record = SessionRecord {
         id: Uuid::from_u128(session.id.0),
@@ -106,16 +66,10 @@ pub(crate) fn new_record(
         closed: None,
         ending: None,
         bytes: [0, 0],
-        body: String::new(),
+        body,
     };
-    write(&mut record, body, session)?;
-    Ok(record)
-}
-
-/// Puts a session's changes into its record.
-pub(crate) fn update_record(record: &mut SessionRecord, session: &Session) -> Result<(), StoreError> {
-    let body = body_of(record)?;
-    write(record, body, session)
+    update_record(&mut record, session);
+    record
 }
 
 /// Where a session reaches, for finding those that overlap.
@@ -129,14 +83,9 @@ pub(crate) fn ranges(destinations: &[router_core::access::Destination]) -> Vec<R
     ip.map(|ip| Range { first: ip.start(), last: ip.end() }).collect()
 }
 
-/// The rest of a record.
-pub(crate) fn body_of(record: &SessionRecord) -> Result<Body, StoreError> {
-    serde_json::from_str(&record.body).map_err(|why| unreadable(record, &why))
-}
-
 /// The session of a record.
 pub(crate) fn session_of(record: &SessionRecord) -> Result<Session, StoreError> {
-    let body = body_of(record)?;
+    let body = &record.body;
     let references: Vec<_> = body
         .references
         .iter()
@@ -159,13 +108,15 @@ pub(crate) fn session_of(record: &SessionRecord) -> Result<Session, StoreError> 
             .map_err(|why| unreadable(record, &why))?,
         approval: body.approval.map(|approval| ApprovalId(approval.as_u128())),
         opened: unix_time(record.opened),
-        expires: expiry(record, &body),
+        expires: expiry(record, body),
         routers: routers(&body.routers),
-        state: state(record, &body)?,
+        state: state(record, body)?,
     })
 }
 
-fn write(record: &mut SessionRecord, mut body: Body, session: &Session) -> Result<(), StoreError> {
+/// Puts a session's changes into its record.
+pub(crate) fn update_record(record: &mut SessionRecord, session: &Session) {
+    let body = &mut record.body;
     record.expires = session.expires.map(|expiry| timestamp(expiry.at));
     body.limit = session.expires.map(|expiry| expiry.limit.code().to_owned());
     body.approval = session.approval.map(|approval| Uuid::from_u128(approval.0));
@@ -197,11 +148,17 @@ fn write(record: &mut SessionRecord, mut body: Body, session: &Session) -> Resul
     if let Some(EndReason::AdminTerminated { by, .. }) = why {
         body.ended_by = Some(Uuid::from_u128(by.0));
     }
-    record.body = serde_json::to_string(&body).map_err(|why| unreadable(record, &why))?;
-    Ok(())
 }
 
-fn state(record: &SessionRecord, body: &Body) -> Result<SessionState, StoreError> {
+/// Routers that have not confirmed what they are to do about a session.
+pub(crate) fn waiting_for(session: &Session) -> &[RouterId] {
+    match &session.state {
+        SessionState::Pending { waiting, .. } | SessionState::Closing { waiting, .. } => waiting,
+        SessionState::Active { .. } | SessionState::Closed { .. } => &[],
+    }
+}
+
+fn state(record: &SessionRecord, body: &SessionBody) -> Result<SessionState, StoreError> {
     let since = body.since.and_then(|since| jiff::Timestamp::from_microsecond(since).ok()).map(unix_time);
     let since = since.unwrap_or(unix_time(record.opened));
     let why = || {
@@ -222,7 +179,7 @@ fn state(record: &SessionRecord, body: &Body) -> Result<SessionState, StoreError
     }
 }
 
-fn expiry(record: &SessionRecord, body: &Body) -> Option<Expiry> {
+fn expiry(record: &SessionRecord, body: &SessionBody) -> Option<Expiry> {
     let limit = body.limit.as_deref().and_then(Limit::from_code).unwrap_or(Limit::Requested);
     record.expires.map(|at| Expiry { at: unix_time(at), limit })
 }

@@ -14,10 +14,11 @@ use sluice_api::{EndSessions, FieldProblem, OpenSession, Page, Seconds, SessionV
 use uuid::Uuid;
 
 use super::record::{self, new_record, session_of, update_record};
+use super::ways::Ways;
 use super::world::StoredTarget;
 use super::{Actor, Change, Engine, Fault, events};
 use crate::store::objects::{Filter, Kind};
-use crate::store::sessions::{SessionFilter, SessionRecord};
+use crate::store::sessions::{Ongoing, SessionFilter, SessionRecord};
 use crate::store::{StoreError, Tx, unix_time};
 
 /// All that a decision is made from, read in its transaction.
@@ -27,6 +28,7 @@ pub(super) struct Read {
     routers: Vec<Router>,
     ready: Vec<RouterId>,
     client: ClientOwner,
+    client_ip: IpAddr,
     ongoing: Vec<Session>,
     approval: Option<Approval>,
     usage: Usage,
@@ -72,16 +74,15 @@ impl Engine {
         };
         let (session, happened) = Session::open(SessionId(Uuid::now_v7().as_u128()), granted);
         let references = tx.references_of(target.record.id).await?;
-        let record = new_record(&session, read.user.name.as_str(), target, &references)?;
+        let record = new_record(&session, read.user.name.as_str(), target, &references);
         // What no router could enforce is not granted.
-        self.compile(&mut tx, &session)
+        self.compile(&mut tx, &mut Ways::default(), &session)
             .await?
             .map_err(|why| Fault::Conflict(format!("target {:?}: {why}", target.spec.name)))?;
         tx.insert_session(&record, &record::ranges_of(&session)).await?;
         write_down(&mut tx, &happened, actor, &record, None, now).await?;
         let view = tx.session_view(&record).await?;
-        tx.commit().await?;
-        self.tell([Change::Session(record.id)]);
+        self.commit(tx, [Change::Session(record.id)]).await?;
         Ok(view)
     }
 
@@ -112,9 +113,9 @@ impl Engine {
             }
         };
         let happened = session.prolong(&extension, at);
-        let view = save(&mut tx, &mut record, &session, happened, actor, None, now).await?;
-        tx.commit().await?;
-        self.tell([Change::Session(id)]);
+        save(&mut tx, &mut record, &session, happened, actor, None, now).await?;
+        let view = tx.session_view(&record).await?;
+        self.commit(tx, [Change::Session(id)]).await?;
         Ok(view)
     }
 
@@ -131,9 +132,9 @@ impl Engine {
         let why = why_ended(actor, record.user, Scope::Session)?;
         let mut session = session_of(&record)?;
         let happened = session.end(why, unix_time(now));
-        let view = save(&mut tx, &mut record, &session, happened, actor, reason, now).await?;
-        tx.commit().await?;
-        self.tell([Change::Session(id)]);
+        save(&mut tx, &mut record, &session, happened, actor, reason, now).await?;
+        let view = tx.session_view(&record).await?;
+        self.commit(tx, [Change::Session(id)]).await?;
         Ok(view)
     }
 
@@ -153,25 +154,35 @@ impl Engine {
             let happened = session.end(why, unix_time(now));
             if happened.is_some() {
                 let reason = which.reason.as_deref();
-                ended.push(save(&mut tx, &mut record, &session, happened, actor, reason, now).await?);
+                save(&mut tx, &mut record, &session, happened, actor, reason, now).await?;
+                ended.push(tx.session_view(&record).await?);
             }
         }
-        tx.commit().await?;
-        self.tell(ended.iter().map(|view| Change::Session(view.id)));
+        self.commit(tx, ended.iter().map(|view| Change::Session(view.id))).await?;
         Ok(ended)
     }
 
-    /// A router says how it stands with sessions: `true`, it has one in force; `false`, it has it no more, and cannot.
+    /// A router says how it stands with sessions: `true`, it has one in force; `false`, it has it no more, and cannot. Returns
+    /// those that do not wait for it any more: one that is ending meanwhile waits for another word.
     pub(crate) async fn confirm(
         &self,
         now: Timestamp,
         router: RouterId,
         standing: &[(Uuid, bool)],
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<Uuid>, Fault> {
         let mut tx = self.store().write().await?;
-        let (mut changed, at) = (Vec::new(), unix_time(now));
+        let myself = self.live().myself;
+        if let Some(myself) = myself
+            && !tx.is_led_by(Uuid::from_u128(router.0), myself).await?
+        {
+            return Err(Fault::Conflict("another server leads this router now".to_owned()));
+        }
+        let (mut changed, mut settled, at) = (Vec::new(), Vec::new(), unix_time(now));
         for (id, in_force) in standing {
-            let Some(mut record) = tx.session(*id).await? else { continue };
+            let Some(mut record) = tx.session(*id).await? else {
+                settled.push(*id);
+                continue;
+            };
             let mut session = session_of(&record)?;
             let before = session.clone();
             let happened =
@@ -180,10 +191,12 @@ impl Engine {
                 save(&mut tx, &mut record, &session, happened, &Actor::system(), None, now).await?;
                 changed.push(Change::Session(*id));
             }
+            if !record::waiting_for(&session).contains(&router) {
+                settled.push(*id);
+            }
         }
-        tx.commit().await?;
-        self.tell(changed);
-        Ok(())
+        self.commit(tx, changed).await?;
+        Ok(settled)
     }
 
     /// A session as the API shows it.
@@ -229,32 +242,56 @@ impl Engine {
         target: Option<StoredTarget>,
         client_ip: IpAddr,
     ) -> Result<Read, StoreError> {
-        let user_id = Uuid::from_u128(user.id.0);
-        let ranges = target.as_ref().map(|target| record::ranges(target.policy.destinations.as_slice()));
-        let ongoing = tx.sessions_in_the_way(client_ip, &ranges.unwrap_or_default()).await?;
-        let ongoing = ongoing.iter().map(session_of).collect::<Result<_, _>>()?;
         let mut routers = tx.routers_of(client_ip).await?;
         routers.sort_by_key(|router| router.id);
         let group = routers.first().map_or(Uuid::nil(), |router| Uuid::from_u128(router.id.0));
-        let [sessions, sessions_of_user, sessions_of_router] = tx.ongoing_counts(user_id, group).await?;
-        let approval = match &target {
-            Some(target) => tx.approval_for(user_id, target.record.id).await?,
-            None => None,
-        };
-        Ok(Read {
+        let [sessions, sessions_of_user, sessions_of_router] =
+            tx.ongoing_counts(Uuid::from_u128(user.id.0), group).await?;
+        let mut ready = self.ready();
+        let myself = self.live().myself;
+        if let Some(myself) = myself {
+            ready.extend(tx.ready_elsewhere(myself.id).await?.iter().map(|id| RouterId(id.as_u128())));
+            ready.sort_unstable();
+            ready.dedup();
+        }
+        let mut read = Read {
             client: tx.owner_of(client_ip, actor.source).await?,
+            client_ip,
             user,
-            target,
+            target: None,
             routers,
-            ready: self.live().ready.clone(),
-            ongoing,
-            approval,
+            ready,
+            ongoing: Vec::new(),
+            approval: None,
             usage: Usage { sessions, sessions_of_user, sessions_of_router },
-        })
+        };
+        read.turn_to(tx, target).await?;
+        Ok(read)
     }
 }
 
-/// Writes a changed session and what happened to it; shows it.
+impl Read {
+    /// The same for another target.
+    pub(super) async fn turn_to(
+        &mut self,
+        tx: &mut Tx,
+        target: Option<StoredTarget>,
+    ) -> Result<(), StoreError> {
+        let ranges = target.as_ref().map(|target| record::ranges(target.policy.destinations.as_slice()));
+        let ongoing = tx.sessions_in_the_way(self.client_ip, &ranges.unwrap_or_default()).await?;
+        self.ongoing = ongoing.iter().map(session_of).collect::<Result<_, _>>()?;
+        self.approval = match &target {
+            Some(target) if target.policy.conditions.require_approval => {
+                tx.approval_for(Uuid::from_u128(self.user.id.0), target.record.id).await?
+            }
+            Some(_) | None => None,
+        };
+        self.target = target;
+        Ok(())
+    }
+}
+
+/// Writes a changed session and what happened to it.
 pub(super) async fn save(
     tx: &mut Tx,
     record: &mut SessionRecord,
@@ -263,13 +300,13 @@ pub(super) async fn save(
     actor: &Actor,
     reason: Option<&str>,
     now: Timestamp,
-) -> Result<SessionView, Fault> {
-    update_record(record, session)?;
+) -> Result<(), Fault> {
+    update_record(record, session);
     tx.update_session(record).await?;
     if let Some(happened) = happened {
         write_down(tx, &happened, actor, record, reason, now).await?;
     }
-    Ok(tx.session_view(record).await?)
+    Ok(())
 }
 
 async fn write_down(
@@ -280,8 +317,7 @@ async fn write_down(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let body = record::body_of(record)?;
-    tx.record(events::of_session(happened, actor, record, &body, reason), now).await?;
+    tx.record(events::of_session(happened, actor, record, reason), now).await?;
     Ok(())
 }
 
@@ -405,8 +441,13 @@ async fn described(tx: &mut Tx, actor: &Actor, which: &EndSessions) -> Result<Ve
         None => None,
     };
     let mut meant = Vec::new();
-    for record in tx.ongoing_sessions().await? {
-        let body = record::body_of(&record)?;
+    let mut found = match session {
+        Some(id) => tx.sessions_of(&[*id]).await?,
+        None => tx.ongoing(Ongoing::All).await?,
+    };
+    found.retain(|record| record.closed.is_none());
+    for record in found {
+        let body = &record.body;
         let prefix = connector.as_ref().map(|name| format!("{name}/"));
         let through = |prefix: &String| {
             let nats = body.target.dst.iter().filter_map(|entry| entry.nat.as_ref());

@@ -5,7 +5,6 @@ use router_core::access::UserId;
 use serde::de::DeserializeOwned;
 use sluice_api::{Object, RouterProgress, SessionState, SessionView, Traffic};
 
-use super::record::{self, Body};
 use super::world;
 use crate::store::objects::{Kind, Record};
 use crate::store::sessions::SessionRecord;
@@ -27,18 +26,19 @@ pub(super) fn object<D: DeserializeOwned>(record: &Record) -> Result<Object<D>, 
 impl Tx {
     /// A session as the API shows it.
     pub(super) async fn session_view(&mut self, record: &SessionRecord) -> Result<SessionView, StoreError> {
-        let body = record::body_of(record)?;
+        let body = &record.body;
         let mut routers = Vec::new();
         for id in &body.routers {
             let name =
                 self.object(Kind::Router, *id).await?.map_or_else(|| id.to_string(), |record| record.name);
             routers.push(RouterProgress { router: name, confirmed: !body.waiting.contains(id) });
         }
-        view(record, body, routers)
+        view(record, routers)
     }
 }
 
-fn view(record: &SessionRecord, body: Body, routers: Vec<RouterProgress>) -> Result<SessionView, StoreError> {
+fn view(record: &SessionRecord, routers: Vec<RouterProgress>) -> Result<SessionView, StoreError> {
+    let body = record.body.clone();
     let state = match record.state.as_str() {
         "pending" => SessionState::Pending,
         "active" => SessionState::Active,

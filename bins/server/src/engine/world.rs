@@ -11,9 +11,8 @@ use sluice_api::{DeviceSpec, RouterSpec, TargetSpec, UserSpec};
 use uuid::Uuid;
 
 use crate::documents::{pool_of, target_of, user_of};
-use crate::store::objects::{Kind, Record};
-use crate::store::sql::values;
-use crate::store::{StoreError, Tx, moment_of, unix_time, uuid_of};
+use crate::store::objects::{Kind, Record, Reference};
+use crate::store::{StoreError, Tx, unix_time};
 
 /// A target as it is stored, and as policy sees it.
 #[derive(Debug, Clone)]
@@ -34,9 +33,7 @@ impl Tx {
     /// A target, for decisions.
     pub(crate) async fn policy_target(&mut self, record: Record) -> Result<StoredTarget, StoreError> {
         let references = self.references_of(record.id).await?;
-        let spec: TargetSpec = read(&record)?;
-        let policy = target_of((record.id, record.tenant, record.version), &spec, &references)?;
-        Ok(StoredTarget { record, spec, policy })
+        stored_target(record, &references)
     }
 
     /// The target that a user means by a name: their tenant's; for those of the installation its own, else the only one.
@@ -96,14 +93,7 @@ impl Tx {
 
     /// A device's user, and itself.
     pub(crate) async fn device_of(&mut self, record: &Record) -> Result<(UserId, ClientDevice), StoreError> {
-        let spec: DeviceSpec = read(record)?;
-        let unreadable = |why: &str| StoreError::unreadable(format!("device {:?}", record.name), why);
-        let references = self.references_of(record.id).await?;
-        let user = references.iter().find(|reference| reference.field == "/user");
-        let user = user.ok_or_else(|| unreadable("/user names nobody"))?;
-        let public_key = spec.public_key.parse().map_err(|_| unreadable("its key is none"))?;
-        let device = ClientDevice { id: DeviceId(record.id.as_u128()), public_key };
-        Ok((UserId(user.object.as_u128()), device))
+        client_device(record, &self.references_of(record.id).await?)
     }
 
     /// The newest approval of this user's use of this target that was granted.
@@ -112,24 +102,38 @@ impl Tx {
         user: Uuid,
         target: Uuid,
     ) -> Result<Option<Approval>, StoreError> {
-        let row = self
-            .row(
-                "SELECT id, approver, target_version, valid_until FROM approval WHERE user_id = $1 AND target_id = $2 \
-                 AND granted = 1 ORDER BY decided_at DESC LIMIT 1",
-                values![user.to_string(), target.to_string()],
-            )
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let version = row.int(2)?.unsigned_abs();
+        let Some(asked) = self.newest_granted(user, target).await? else { return Ok(None) };
+        let Some(decided) = asked.decided else { return Ok(None) };
         let approval = Approval::new(
-            ApprovalId(uuid_of(&row, 0)?.as_u128()),
-            UserId(uuid_of(&row, 1)?.as_u128()),
+            ApprovalId(asked.id.as_u128()),
+            UserId(decided.approver.as_u128()),
             UserId(user.as_u128()),
-            (TargetId(target.as_u128()), version),
-            unix_time(moment_of(row.int(3)?)?),
+            (TargetId(target.as_u128()), asked.target_version),
+            unix_time(decided.valid_until),
         );
         approval.map(Some).map_err(|why| StoreError::unreadable("an approval", why))
     }
+}
+
+/// A target, with whom its document names.
+pub(super) fn stored_target(record: Record, references: &[Reference]) -> Result<StoredTarget, StoreError> {
+    let spec: TargetSpec = read(&record)?;
+    let policy = target_of((record.id, record.tenant, record.version), &spec, references)?;
+    Ok(StoredTarget { record, spec, policy })
+}
+
+/// A device's user, and itself.
+pub(super) fn client_device(
+    record: &Record,
+    references: &[Reference],
+) -> Result<(UserId, ClientDevice), StoreError> {
+    let spec: DeviceSpec = read(record)?;
+    let unreadable = |why: &str| StoreError::unreadable(format!("device {:?}", record.name), why);
+    let user = references.iter().find(|reference| reference.field == "/user");
+    let user = user.ok_or_else(|| unreadable("/user names nobody"))?;
+    let public_key = spec.public_key.parse().map_err(|_| unreadable("its key is none"))?;
+    let device = ClientDevice { id: DeviceId(record.id.as_u128()), public_key };
+    Ok((UserId(user.object.as_u128()), device))
 }
 
 /// Of kinds that are read as a whole.

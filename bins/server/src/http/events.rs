@@ -82,6 +82,7 @@ fn events(
             }
             let event = match timeout(CHECK_EVERY, changes.recv()).await {
                 Err(_) => continue,
+                Ok(Ok(engine::Change::Missed)) => Event::default().event("missed").data("{}"),
                 Ok(Ok(change)) => match shown(&follower, change).await {
                     Ok(Some(change)) => {
                         Event::default().event("change").json_data(change).unwrap_or_default()
@@ -104,6 +105,7 @@ async fn shown(follower: &Follower, change: engine::Change) -> Result<Option<Cha
         engine::Change::Session(id) => session(follower, id, None).await,
         engine::Change::Expiring(id, seconds) => session(follower, id, Some(seconds)).await,
         engine::Change::Object(kind, id) => object(follower, kind, id).await,
+        engine::Change::Missed => Ok(None),
     }
 }
 

@@ -42,6 +42,8 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use uuid::Uuid;
 
 pub(crate) use self::certificate::{Certificate, Tls};
+#[cfg(test)]
+pub(crate) use self::guard::Source;
 pub(crate) use self::hosts::{Hosts, default_names};
 use self::limits::{Buckets, PRINCIPAL, SOURCE};
 use self::problem::{ApiError, ProblemKind};

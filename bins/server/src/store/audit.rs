@@ -15,7 +15,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{Row, Tx, Value, values};
+use super::query::{Query, tenant_text};
+use super::sql::{Row, Tx, values};
 
 /// What stands in the first event as the hash of the one before.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -172,41 +173,17 @@ impl Tx {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut sql = format!("SELECT {COLUMNS} FROM audit WHERE 1 = 1");
-        let mut given: Vec<Value> = Vec::new();
-        let mut next = |value: Value| {
-            given.push(value);
-            given.len()
-        };
-        if let Some(tenants) = &filter.tenants {
-            let places: Vec<_> =
-                tenants.iter().map(|tenant| format!("${}", next(text_of(*tenant).into()))).collect();
-            let places = if places.is_empty() { "NULL".to_owned() } else { places.join(", ") };
-            sql += &format!(" AND tenant IN ({places})");
-        }
-        if let Some(actor) = &filter.actor {
-            sql += &format!(" AND actor = ${}", next(actor.as_str().into()));
-        }
-        if let Some(action) = &filter.action {
-            sql += &format!(" AND action = ${}", next(action.as_str().into()));
-        }
-        if let Some(object) = filter.object {
-            sql += &format!(" AND object = ${}", next(object.to_string().into()));
-        }
-        if let Some(outcome) = filter.outcome {
-            sql += &format!(" AND outcome = ${}", next(outcome.name().into()));
-        }
-        if let Some(since) = filter.since {
-            sql += &format!(" AND at >= ${}", next(since.as_microsecond().into()));
-        }
-        if let Some(until) = filter.until {
-            sql += &format!(" AND at < ${}", next(until.as_microsecond().into()));
-        }
-        if let Some(before) = before {
-            sql += &format!(" AND seq < ${}", next(i64::try_from(before).unwrap_or(i64::MAX).into()));
-        }
-        sql += &format!(" ORDER BY seq DESC LIMIT ${}", next(i64::from(limit).into()));
-        self.rows_of(sql, given).await?.iter().map(entry).collect()
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_microsecond);
+        let query = Query::new(format!("SELECT {COLUMNS} FROM audit"))
+            .and_tenants(filter.tenants.as_deref())
+            .and_if("actor = ?", filter.actor.as_deref())
+            .and_if("action = ?", filter.action.as_deref())
+            .and_if("object = ?", filter.object.map(|object| object.to_string()))
+            .and_if("outcome = ?", filter.outcome.map(Outcome::name))
+            .and_if("at >= ?", micros(filter.since))
+            .and_if("at < ?", micros(filter.until))
+            .and_if("seq < ?", before.map(|before| i64::try_from(before).unwrap_or(i64::MAX)));
+        query.rows(self, "seq DESC", limit).await?.iter().map(entry).collect()
     }
 
     /// At most `limit` events behind the event `after`, oldest first: for those who follow the chain.
@@ -278,8 +255,8 @@ impl Columns {
             number: i64::from(link.number),
             action: link.action.clone(),
             actor: link.actor.clone(),
-            tenant: text_of(link.tenant),
-            object: text_of(link.object.as_ref().map(|object| object.id)),
+            tenant: tenant_text(link.tenant),
+            object: link.object.as_ref().map_or(String::new(), |object| object.id.to_string()),
             outcome: link.outcome.name().to_owned(),
         }
     }
@@ -349,10 +326,6 @@ fn check(row: &Row, seq: u64, head: &str) -> Result<Result<String, String>, Stor
 
 fn hash_of(body: &str) -> String {
     hex(digest(&SHA256, body.as_bytes()).as_ref())
-}
-
-fn text_of(id: Option<Uuid>) -> String {
-    id.map_or(String::new(), |id| id.to_string())
 }
 
 /// Lower-case hexadecimal digits.

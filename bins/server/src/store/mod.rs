@@ -4,12 +4,17 @@
 //! SQLite has one writer (`BEGIN IMMEDIATE`), PostgreSQL an advisory lock. Commits are durable when they return
 //! (`synchronous=FULL`).
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 mod error;
 pub(crate) mod idempotency;
+pub(crate) mod leads;
+pub(crate) mod notices;
 pub(crate) mod objects;
 pub(crate) mod ports;
+mod query;
 pub(crate) mod secrets;
+pub(crate) mod session_body;
 pub(crate) mod sessions;
 pub(crate) mod sql;
 mod touch;
@@ -32,6 +37,7 @@ use uuid::Uuid;
 use wg_proto::UnixTime;
 
 pub(crate) use self::error::StoreError;
+use self::notices::Notices;
 pub(crate) use self::sql::Tx;
 use crate::meter::Meter;
 
@@ -146,6 +152,14 @@ impl Store {
     /// Resolves when what was written may not be what is there: the server must end, whoever wrote it.
     pub(crate) async fn broken(&self) {
         self.watch.broken.notified().await;
+    }
+
+    /// What other servers tell from now on; `None`: there can be none.
+    pub(crate) async fn notices(&self) -> Result<Option<Notices>, StoreError> {
+        match &self.pools {
+            Pools::Sqlite { .. } => Ok(None),
+            Pools::Postgres(pool) => Notices::of(pool).await.map(Some),
+        }
     }
 
     /// Writes a copy of a SQLite store, as it is at one moment, into a new file; others may go on writing.

@@ -1,9 +1,12 @@
 //! Objects that administrators write, all kinds alike: named, versioned, aware of who names them.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sql::{Row, Tx, Value, values};
+use super::query::{AT_ONCE, Query, tenant_text};
+use super::sql::{Row, Tx, values};
 use super::{StoreError, moment_of, uuid_of};
 
 /// What an object is.
@@ -28,6 +31,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Each of them.
+    pub(crate) const ALL: [Kind; 8] = [
+        Kind::Tenant,
+        Kind::Role,
+        Kind::User,
+        Kind::Device,
+        Kind::Router,
+        Kind::Target,
+        Kind::Connector,
+        Kind::Mapping,
+    ];
+
     /// As in the store, in the API's paths and in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -256,32 +271,81 @@ impl Tx {
         after: Option<&After>,
         limit: u32,
     ) -> Result<Vec<Record>, StoreError> {
-        let mut sql = format!("SELECT {COLUMNS} FROM object WHERE kind = $1");
-        let mut given: Vec<Value> = values![kind.name()];
-        let mut next = |value: Value| {
-            given.push(value);
-            given.len()
-        };
-        if let Some(tenants) = &filter.tenants {
-            let places: Vec<_> =
-                tenants.iter().map(|tenant| format!("${}", next(tenant_text(*tenant).into()))).collect();
-            // An empty list means none.
-            let places = if places.is_empty() { "NULL".to_owned() } else { places.join(", ") };
-            sql += &format!(" AND tenant IN ({places})");
-        }
-        if let Some(text) = &filter.text {
-            sql += &format!(" AND LOWER(name) LIKE ${} ESCAPE '!'", next(pattern(text).into()));
-        }
+        let mut query = Query::new(format!("SELECT {COLUMNS} FROM object"))
+            .and("kind = ?", [kind.name().into()])
+            .and_tenants(filter.tenants.as_deref())
+            .and_if("LOWER(name) LIKE ? ESCAPE '!'", filter.text.as_deref().map(pattern));
         if let Some(object) = filter.naming {
-            let place = next(object.to_string().into());
-            sql += &format!(" AND id IN (SELECT source FROM reference WHERE object = ${place})");
+            let naming = "id IN (SELECT source FROM reference WHERE object = ?)";
+            query = query.and(naming, [object.to_string().into()]);
         }
-        if let Some(after) = after {
-            let (name, id) = (next(after.name.as_str().into()), next(after.id.to_string().into()));
-            sql += &format!(" AND (name > ${name} OR (name = ${name} AND id > ${id}))");
+        if let Some(After { name, id }) = after {
+            let place = values![name.as_str(), name.as_str(), id.to_string()];
+            query = query.and("name >= ?", [name.as_str().into()]);
+            query = query.and("(name > ? OR (name = ? AND id > ?))", place);
         }
-        sql += &format!(" ORDER BY name, id LIMIT ${}", next(i64::from(limit).into()));
-        self.rows_of(sql, given).await?.iter().map(|row| record(kind, row)).collect()
+        query.rows(self, "name, id", limit).await?.iter().map(|row| record(kind, row)).collect()
+    }
+
+    /// Objects of a kind by their identities; those that are gone are left out.
+    pub(crate) async fn objects_of(&mut self, kind: Kind, ids: &[Uuid]) -> Result<Vec<Record>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            let query = Query::new(format!("SELECT {COLUMNS} FROM object"))
+                .and("kind = ?", [kind.name().into()])
+                .and_among("id", ids.iter().map(Uuid::to_string));
+            for row in query.rows(self, "id", u32::MAX).await? {
+                found.push(record(kind, &row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whom several objects name, field by field.
+    pub(crate) async fn references_of_all(
+        &mut self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Vec<Reference>>, StoreError> {
+        let mut found: HashMap<Uuid, Vec<Reference>> = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            let query = Query::new("SELECT source, field, object FROM reference".to_owned())
+                .and_among("source", ids.iter().map(Uuid::to_string));
+            for row in query.rows(self, "source, field", u32::MAX).await? {
+                let reference = Reference { field: row.text(1)?, object: uuid_of(&row, 2)? };
+                found.entry(uuid_of(&row, 0)?).or_default().push(reference);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Who has each of several values; those that nobody has are left out.
+    pub(crate) async fn claimants(
+        &mut self,
+        what: &'static str,
+        values: &[String],
+    ) -> Result<HashMap<String, Uuid>, StoreError> {
+        let mut found = HashMap::with_capacity(values.len());
+        for values in values.chunks(AT_ONCE) {
+            let query = Query::new("SELECT value, owner FROM claim".to_owned())
+                .and("what = ?", [what.into()])
+                .and_among("value", values.iter().cloned());
+            for row in query.rows(self, "value", u32::MAX).await? {
+                found.insert(row.text(0)?, uuid_of(&row, 1)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// All values of a kind that somebody has.
+    pub(crate) async fn claimed(&mut self, what: &'static str) -> Result<HashSet<String>, StoreError> {
+        let rows = self.rows("SELECT value FROM claim WHERE what = $1", values![what]).await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// The identities of all objects of a kind.
+    pub(crate) async fn ids_of(&mut self, kind: Kind) -> Result<Vec<Uuid>, StoreError> {
+        let rows = self.rows("SELECT id FROM object WHERE kind = $1", values![kind.name()]).await?;
+        rows.iter().map(|row| uuid_of(row, 0)).collect()
     }
 
     /// Whom an object names, field by field.
@@ -361,11 +425,6 @@ impl Tx {
         let name = |row: Row| Ok(format!("{} {:?}", row.text(0)?, row.text(1)?));
         found.map_or_else(|| Ok("this installation".to_owned()), name)
     }
-}
-
-/// `''` stands for the installation: unique constraints do not see NULLs.
-fn tenant_text(tenant: Option<Uuid>) -> String {
-    tenant.map_or(String::new(), |tenant| tenant.to_string())
 }
 
 fn pattern(text: &str) -> String {

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::query::{AT_ONCE, Query, tenant_text};
+use super::session_body::SessionBody;
 use super::sql::{Row, Tx, Value, values};
 use super::{StoreError, moment_of, uuid_of};
 
@@ -29,8 +31,8 @@ pub(crate) struct SessionRecord {
     pub(crate) ending: Option<String>,
     /// Bytes from the client, and to it.
     pub(crate) bytes: [u64; 2],
-    /// The rest, as JSON: target as it was, roles used, reason, routers.
-    pub(crate) body: String,
+    /// The rest: target as it was, roles used, reason, routers.
+    pub(crate) body: SessionBody,
 }
 
 /// Addresses from the first to the last, as clients send to them.
@@ -38,6 +40,19 @@ pub(crate) struct SessionRecord {
 pub(crate) struct Range {
     pub(crate) first: IpAddr,
     pub(crate) last: IpAddr,
+}
+
+/// Which of the ongoing sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ongoing {
+    /// Each of them.
+    All,
+    /// Those of this user.
+    OfUser(Uuid),
+    /// Those to this target.
+    ToTarget(Uuid),
+    /// Those from this address.
+    From(IpAddr),
 }
 
 /// Which sessions to list.
@@ -76,7 +91,7 @@ impl Tx {
             values![
                 session.id.to_string(),
                 session.state.as_str(),
-                session.tenant.map_or(String::new(), |tenant| tenant.to_string()),
+                tenant_text(session.tenant),
                 session.user.to_string(),
                 session.client_ip.to_string(),
                 session.target.to_string(),
@@ -88,7 +103,7 @@ impl Tx {
                 session.ending.clone(),
                 stored_count(session.bytes[0]),
                 stored_count(session.bytes[1]),
-                session.body.as_str(),
+                body_text(session)?,
                 session.router.to_string(),
             ],
         )
@@ -116,7 +131,7 @@ impl Tx {
                 session.ending.clone(),
                 stored_count(session.bytes[0]),
                 stored_count(session.bytes[1]),
-                session.body.as_str(),
+                body_text(session)?,
             ],
         )
         .await?;
@@ -161,8 +176,9 @@ impl Tx {
     pub(crate) async fn ongoing_counts(&mut self, user: Uuid, router: Uuid) -> Result<[u32; 3], StoreError> {
         let row = self
             .row(
-                "SELECT COUNT(*), COALESCE(SUM(CASE WHEN user_id = $1 THEN 1 ELSE 0 END), 0), \
-                 COALESCE(SUM(CASE WHEN router = $2 THEN 1 ELSE 0 END), 0) FROM session WHERE closed_at IS NULL",
+                "SELECT (SELECT COUNT(*) FROM session WHERE closed_at IS NULL), \
+                 (SELECT COUNT(*) FROM session WHERE closed_at IS NULL AND user_id = $1), \
+                 (SELECT COUNT(*) FROM session WHERE closed_at IS NULL AND router = $2)",
                 values![user.to_string(), router.to_string()],
             )
             .await?;
@@ -171,26 +187,69 @@ impl Tx {
         Ok([count(0)?, count(1)?, count(2)?])
     }
 
-    /// Ongoing sessions of this user.
-    pub(crate) async fn ongoing_of_user(&mut self, user: Uuid) -> Result<Vec<SessionRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM session WHERE user_id = $1 AND closed_at IS NULL ORDER BY opened_at, id"
-        );
-        self.rows_of(sql, values![user.to_string()]).await?.iter().map(record).collect()
+    /// All ongoing sessions that are so, oldest first.
+    pub(crate) async fn ongoing(&mut self, which: Ongoing) -> Result<Vec<SessionRecord>, StoreError> {
+        let query = ongoing();
+        let query = match which {
+            Ongoing::All => query,
+            Ongoing::OfUser(user) => query.and("user_id = ?", [user.to_string().into()]),
+            Ongoing::ToTarget(target) => query.and("target_id = ?", [target.to_string().into()]),
+            Ongoing::From(client_ip) => query.and("client_ip = ?", [client_ip.to_string().into()]),
+        };
+        query.rows(self, "opened_at, id", u32::MAX).await?.iter().map(record).collect()
     }
 
-    /// Ongoing sessions to this target.
-    pub(crate) async fn ongoing_to_target(&mut self, target: Uuid) -> Result<Vec<SessionRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM session WHERE target_id = $1 AND closed_at IS NULL ORDER BY opened_at, id"
-        );
-        self.rows_of(sql, values![target.to_string()]).await?.iter().map(record).collect()
+    /// The addresses that ongoing sessions come from.
+    pub(crate) async fn ongoing_clients(&mut self) -> Result<Vec<IpAddr>, StoreError> {
+        let rows =
+            self.rows("SELECT DISTINCT client_ip FROM session WHERE closed_at IS NULL", Vec::new()).await?;
+        let address = |row: &Row| {
+            let parsed = row.text(0)?.parse::<IpAddr>();
+            parsed.map_err(|why| StoreError::unreadable("the client IP of a session", why))
+        };
+        rows.iter().map(address).collect()
     }
 
-    /// All ongoing sessions, oldest first.
-    pub(crate) async fn ongoing_sessions(&mut self) -> Result<Vec<SessionRecord>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM session WHERE closed_at IS NULL ORDER BY opened_at, id");
-        self.rows_of(sql, Vec::new()).await?.iter().map(record).collect()
+    /// Ongoing sessions that expire after the one moment, up to the other; oldest expiry first.
+    pub(crate) async fn expiring(
+        &mut self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let moments = [after, until].map(|moment| moment.as_microsecond().into());
+        let query = ongoing().and("expires_at > ? AND expires_at <= ?", moments);
+        query.rows(self, "expires_at", u32::MAX).await?.iter().map(record).collect()
+    }
+
+    /// At most `limit` ongoing sessions, oldest first, behind this one.
+    pub(crate) async fn ongoing_behind(
+        &mut self,
+        last: Option<(Timestamp, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut query = ongoing();
+        if let Some((opened, id)) = last {
+            let at: Value = opened.as_microsecond().into();
+            query = query.and("opened_at >= ?", [at.clone()]);
+            query = query.and(
+                "(opened_at > ? OR (opened_at = ? AND id > ?))",
+                [at.clone(), at, id.to_string().into()],
+            );
+        }
+        query.rows(self, "opened_at, id", limit).await?.iter().map(record).collect()
+    }
+
+    /// Sessions by their identities; those that are none are left out.
+    pub(crate) async fn sessions_of(&mut self, ids: &[Uuid]) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            let query = Query::new(format!("SELECT {COLUMNS} FROM session"))
+                .and_among("id", ids.iter().map(Uuid::to_string));
+            for row in query.rows(self, "id", u32::MAX).await? {
+                found.push(record(&row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// At most `limit` sessions, newest first, older than `before`.
@@ -200,46 +259,38 @@ impl Tx {
         before: Option<(Timestamp, Uuid)>,
         limit: u32,
     ) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sql = format!("SELECT {COLUMNS} FROM session WHERE 1 = 1");
-        let mut given: Vec<Value> = Vec::new();
-        let mut next = |value: Value| {
-            given.push(value);
-            given.len()
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_microsecond);
+        let mut query = Query::new(format!("SELECT {COLUMNS} FROM session"))
+            .and_tenants(filter.tenants.as_deref())
+            .and_if("user_id = ?", filter.user.map(|user| user.to_string()))
+            .and_if("target_id = ?", filter.target.map(|target| target.to_string()))
+            .and_if("client_ip = ?", filter.client_ip.map(|client_ip| client_ip.to_string()))
+            .and_if("opened_at >= ?", micros(filter.since))
+            .and_if("opened_at < ?", micros(filter.until));
+        query = match filter.ongoing {
+            Some(true) => query.and("closed_at IS NULL", []),
+            Some(false) => query.and("closed_at IS NOT NULL", []),
+            None => query,
         };
-        if let Some(tenants) = &filter.tenants {
-            let text = |tenant: &Option<Uuid>| tenant.map_or(String::new(), |tenant| tenant.to_string());
-            let places: Vec<_> =
-                tenants.iter().map(|tenant| format!("${}", next(text(tenant).into()))).collect();
-            let places = if places.is_empty() { "NULL".to_owned() } else { places.join(", ") };
-            sql += &format!(" AND tenant IN ({places})");
-        }
-        if let Some(user) = filter.user {
-            sql += &format!(" AND user_id = ${}", next(user.to_string().into()));
-        }
-        if let Some(target) = filter.target {
-            sql += &format!(" AND target_id = ${}", next(target.to_string().into()));
-        }
-        if let Some(client_ip) = filter.client_ip {
-            sql += &format!(" AND client_ip = ${}", next(client_ip.to_string().into()));
-        }
-        match filter.ongoing {
-            Some(true) => sql += " AND closed_at IS NULL",
-            Some(false) => sql += " AND closed_at IS NOT NULL",
-            None => {}
-        }
-        if let Some(since) = filter.since {
-            sql += &format!(" AND opened_at >= ${}", next(since.as_microsecond().into()));
-        }
-        if let Some(until) = filter.until {
-            sql += &format!(" AND opened_at < ${}", next(until.as_microsecond().into()));
-        }
         if let Some((opened, id)) = before {
-            let (at, id) = (next(opened.as_microsecond().into()), next(id.to_string().into()));
-            sql += &format!(" AND (opened_at < ${at} OR (opened_at = ${at} AND id < ${id}))");
+            let at: Value = opened.as_microsecond().into();
+            query = query.and("opened_at <= ?", [at.clone()]);
+            query = query.and(
+                "(opened_at < ? OR (opened_at = ? AND id < ?))",
+                [at.clone(), at, id.to_string().into()],
+            );
         }
-        sql += &format!(" ORDER BY opened_at DESC, id DESC LIMIT ${}", next(i64::from(limit).into()));
-        self.rows_of(sql, given).await?.iter().map(record).collect()
+        query.rows(self, "opened_at DESC, id DESC", limit).await?.iter().map(record).collect()
     }
+}
+
+fn ongoing() -> Query {
+    Query::new(format!("SELECT {COLUMNS} FROM session")).and("closed_at IS NULL", [])
+}
+
+fn body_text(session: &SessionRecord) -> Result<String, StoreError> {
+    serde_json::to_string(&session.body)
+        .map_err(|why| StoreError::unreadable(format!("session {}", session.id), why))
 }
 
 /// A count fits: 2^63 bytes are never carried.
@@ -274,7 +325,8 @@ fn record(row: &Row) -> Result<SessionRecord, StoreError> {
         closed: moment(10)?,
         ending: row.text_or_null(11)?,
         bytes: [row.int(12)?.unsigned_abs(), row.int(13)?.unsigned_abs()],
-        body: row.text(14)?,
+        body: serde_json::from_str(&row.text(14)?)
+            .map_err(|why| StoreError::unreadable(format!("session {id}"), why))?,
         router: uuid_of(row, 15)?,
     })
 }

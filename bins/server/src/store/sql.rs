@@ -145,6 +145,11 @@ impl Tx {
         Ok(Tx::new(Inner::Postgres(begun), watch))
     }
 
+    /// Whether there may be other servers on the database.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
     /// An event was written, and a decision if it is one.
     pub(super) fn note_recorded(&mut self, action: &str, decision: Option<&str>) {
         self.recorded.push((action.to_owned(), decision.map(str::to_owned)));

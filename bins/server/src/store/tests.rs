@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 use sluice_lab::postgres::Postgres;
 use tempfile::TempDir;
 
+use super::approvals::{ApprovalFilter, ApprovalRecord, Decided};
 use super::audit::{AuditFilter, Event, ObjectRef, Outcome, Verified};
 use super::objects::{After, Claim, Draft, Filter, Kind, ObjectFault, Reference};
 use super::secrets::{SecretKind, SecretRecord};
-use super::sessions::{Range, SessionFilter, SessionRecord};
+use super::session_body::{ClientBody, SessionBody, Told};
+use super::sessions::{Ongoing, Range, SessionFilter, SessionRecord};
 use super::sql::values;
 use super::*;
 
@@ -43,6 +45,9 @@ contract!(
     writers_wait_for_each_other_and_see_what_was_written,
     sessions_in_the_way_are_those_of_the_address_and_those_that_reach_the_same,
     a_closed_session_is_in_nobodys_way_and_in_the_history,
+    ongoing_sessions_are_found_by_what_makes_them_worth_a_look,
+    objects_and_claims_are_read_many_at_a_time,
+    a_request_for_approval_waits_until_it_is_decided,
     the_audit_chain_verifies_and_tells_an_edit_from_a_gap,
     a_secret_that_redeems_once_does_so_for_one_of_many,
     a_port_comes_back_after_its_release,
@@ -55,10 +60,19 @@ pub(crate) async fn sqlite_store() -> (TempDir, Store) {
 }
 
 pub(crate) async fn postgres_store() -> Option<Store> {
+    Some(store_at(&postgres_url().await?).await)
+}
+
+/// Of an empty database.
+pub(crate) async fn postgres_url() -> Option<String> {
     static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
     let server = tokio::task::block_in_place(|| SERVER.get_or_init(|| Postgres::start().unwrap()));
-    let url = tokio::task::block_in_place(|| server.as_ref().map(|server| server.database().unwrap()))?;
-    Some(Store::open(&StoreUrl::from_str(&url).unwrap()).await.unwrap())
+    tokio::task::block_in_place(|| server.as_ref().map(|server| server.database().unwrap()))
+}
+
+/// What is there, seen by one more server.
+pub(crate) async fn store_at(url: &str) -> Store {
+    Store::open(&StoreUrl::from_str(url).unwrap()).await.unwrap()
 }
 
 fn now() -> Timestamp {
@@ -234,7 +248,30 @@ fn session(number: u128, client_ip: &str) -> SessionRecord {
         closed: None,
         ending: None,
         bytes: [0, 0],
-        body: "{}".to_owned(),
+        body: SessionBody {
+            user_name: "alice".to_owned(),
+            target: serde_json::from_value(serde_json::json!({
+                "name": "db", "roles": ["dba"], "dst": [{ "selector": { "ip": "10.20.0.5" } }],
+            }))
+            .unwrap(),
+            target_version: 1,
+            target_tenant: None,
+            references: vec![("/roles/0".to_owned(), id(400))],
+            client: ClientBody::External,
+            roles: vec!["dba".to_owned()],
+            role_ids: vec![id(400)],
+            reason: None,
+            approval: None,
+            limit: None,
+            routers: vec![id(300)],
+            waiting: Vec::new(),
+            acknowledged: true,
+            since: None,
+            ended_by: None,
+            packets: [0, 0],
+            last_packet: None,
+            told: [(id(300), Told { packets: [1, 2], bytes: [3, 4] })].into(),
+        },
     }
 }
 
@@ -268,8 +305,8 @@ async fn sessions_in_the_way_are_those_of_the_address_and_those_that_reach_the_s
     }
     assert_eq!(tx.ongoing_counts(id(100), id(300)).await.unwrap(), [4, 4, 4]);
     assert_eq!(tx.ongoing_counts(id(101), id(301)).await.unwrap(), [4, 0, 0]);
-    assert_eq!(tx.ongoing_of_user(id(100)).await.unwrap().len(), 4);
-    assert!(tx.ongoing_to_target(id(201)).await.unwrap().is_empty());
+    assert_eq!(tx.ongoing(Ongoing::OfUser(id(100))).await.unwrap().len(), 4);
+    assert!(tx.ongoing(Ongoing::ToTarget(id(201))).await.unwrap().is_empty());
 }
 
 async fn a_closed_session_is_in_nobodys_way_and_in_the_history(store: Store) {
@@ -284,7 +321,7 @@ async fn a_closed_session_is_in_nobodys_way_and_in_the_history(store: Store) {
     assert_eq!(tx.session(id(1)).await.unwrap().unwrap(), first);
     let reach = [range("10.20.0.0", "10.20.0.0")];
     assert!(tx.sessions_in_the_way("10.77.0.1".parse().unwrap(), &reach).await.unwrap().is_empty());
-    assert_eq!(tx.ongoing_sessions().await.unwrap().len(), 1);
+    assert_eq!(tx.ongoing(Ongoing::All).await.unwrap().len(), 1);
     for (filter, found) in [
         (SessionFilter::default(), vec![2, 1]),
         (SessionFilter { ongoing: Some(false), ..SessionFilter::default() }, vec![1]),
@@ -304,6 +341,89 @@ async fn a_closed_session_is_in_nobodys_way_and_in_the_history(store: Store) {
     }
     let older = tx.sessions(&SessionFilter::default(), Some((later(2), id(2))), 10).await.unwrap();
     assert_eq!(older, [first]);
+}
+
+async fn ongoing_sessions_are_found_by_what_makes_them_worth_a_look(store: Store) {
+    let mut tx = store.write().await.unwrap();
+    for number in 1..=5 {
+        let mut session = session(number, &format!("10.77.0.{}", number % 2));
+        session.expires = (number < 4).then(|| later(100 * number as i64));
+        session.closed = (number == 5).then(|| later(5));
+        tx.insert_session(&session, &[]).await.unwrap();
+    }
+    let numbers = |found: Vec<SessionRecord>| -> Vec<u128> {
+        found.iter().map(|session| session.id.as_u128()).collect()
+    };
+    assert_eq!(numbers(tx.ongoing(Ongoing::From("10.77.0.1".parse().unwrap())).await.unwrap()), [1, 3]);
+    assert_eq!(numbers(tx.expiring(Timestamp::MIN, later(200)).await.unwrap()), [1, 2]);
+    assert_eq!(numbers(tx.expiring(later(100), later(300)).await.unwrap()), [2, 3]);
+    assert_eq!(tx.ongoing_clients().await.unwrap().len(), 2);
+    let first = tx.ongoing_behind(None, 2).await.unwrap();
+    let last = first.last().map(|session| (session.opened, session.id));
+    assert_eq!(
+        (numbers(first), numbers(tx.ongoing_behind(last, 9).await.unwrap())),
+        (vec![1, 2], vec![3, 4])
+    );
+    assert_eq!(numbers(tx.sessions_of(&[id(5), id(1), id(9)]).await.unwrap()), [1, 5]);
+    let back = tx.session(id(1)).await.unwrap().unwrap();
+    assert_eq!(back.body, session(1, "10.77.0.1").body);
+}
+
+async fn objects_and_claims_are_read_many_at_a_time(store: Store) {
+    let mut tx = store.write().await.unwrap();
+    let ids: Vec<_> = (1..=1200).map(id).collect();
+    for (number, id) in ids.iter().enumerate() {
+        let mut draft = draft(Kind::Device, &format!("d{number}"));
+        draft.references = vec![Reference { field: "/user".to_owned(), object: self::id(9000) }];
+        draft.claims =
+            vec![Claim { what: "address", value: format!("10.77.{}.{}", number / 256, number % 256) }];
+        tx.insert_object(*id, &draft, "root", now()).await.unwrap();
+    }
+    assert_eq!(tx.objects_of(Kind::Device, &ids).await.unwrap().len(), 1200);
+    assert!(tx.objects_of(Kind::User, &ids).await.unwrap().is_empty());
+    let references = tx.references_of_all(&ids).await.unwrap();
+    assert_eq!((references.len(), references[&id(7)][0].object), (1200, id(9000)));
+    let asked = ["10.77.0.0", "10.77.4.175", "10.88.0.0"].map(str::to_owned);
+    let claimants = tx.claimants("address", &asked).await.unwrap();
+    assert_eq!((claimants.len(), claimants["10.77.4.175"]), (2, id(1200)));
+    assert_eq!(tx.claimed("address").await.unwrap().len(), 1200);
+}
+
+async fn a_request_for_approval_waits_until_it_is_decided(store: Store) {
+    let mut tx = store.write().await.unwrap();
+    let asked = |number: u128, tenant: Option<Uuid>| ApprovalRecord {
+        id: id(number),
+        tenant,
+        user: id(100),
+        target: id(200),
+        target_version: 3,
+        reason: "INC-1".to_owned(),
+        asked: later(number as i64),
+        decided: None,
+    };
+    let requests = [asked(1, None), asked(2, Some(id(50)))];
+    for request in &requests {
+        tx.insert_approval(request).await.unwrap();
+    }
+    let numbers = |found: Vec<ApprovalRecord>| -> Vec<u128> {
+        found.iter().map(|request| request.id.as_u128()).collect()
+    };
+    assert_eq!(numbers(tx.approvals(ApprovalFilter::default(), 9).await.unwrap()), [2, 1]);
+    assert_eq!(tx.waiting_approvals(id(100)).await.unwrap(), 2);
+    assert_eq!(tx.newest_granted(id(100), id(200)).await.unwrap(), None);
+    let decided = Decided { approver: id(101), granted: true, valid_until: later(500) };
+    tx.decide_approval(id(1), &decided, later(9)).await.unwrap();
+    let granted = ApprovalRecord { decided: Some(decided), ..requests[0].clone() };
+    assert_eq!(tx.newest_granted(id(100), id(200)).await.unwrap(), Some(granted.clone()));
+    assert_eq!(tx.approval(id(1)).await.unwrap(), Some(granted));
+    let all = ApprovalFilter::default();
+    for (filter, found) in [
+        (ApprovalFilter { only_waiting: true, ..all }, vec![2]),
+        (ApprovalFilter { tenant: Some(id(50)), ..all }, vec![2]),
+        (ApprovalFilter { user: Some(id(101)), ..all }, vec![]),
+    ] {
+        assert_eq!(numbers(tx.approvals(filter, 9).await.unwrap()), found, "{filter:?}");
+    }
 }
 
 fn event(action: &str) -> Event {

@@ -82,6 +82,9 @@ const TABLES: &[Table] = &[
             ("hash", Text),
         ],
     },
+    Table { name: "server", columns: &[("id", Text), ("life", Text), ("beat", Int)] },
+    Table { name: "lead", columns: &[("agent", Text), ("server", Text), ("ready", Int)] },
+    Table { name: "client_heard", columns: &[("client_ip", Text), ("heard_at", Int)] },
     Table { name: "password", columns: &[("user_id", Text), ("hash", Text), ("changed_at", Int)] },
     Table {
         name: "secret",
