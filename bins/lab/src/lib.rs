@@ -11,6 +11,7 @@ pub mod capture;
 mod host;
 pub mod interop;
 mod keys;
+pub mod kills;
 mod lab;
 mod link;
 mod output;

@@ -13,9 +13,11 @@ mod demo;
 mod fuzz;
 mod instructions;
 mod interop;
+mod kills;
 mod memory;
 mod mutants;
 mod peers;
+mod proofs;
 mod release;
 mod run;
 mod setup;
@@ -67,6 +69,12 @@ enum Task {
     Tunnels(tunnels::Arguments),
     /// Measure what running programs hold in memory, idle and with many peers (as root)
     Memory(memory::Arguments),
+    /// Measure the control plane with 10 000 users, 100 000 targets, 10 000 sessions and 100 routers, on both databases
+    Load(proofs::Arguments),
+    /// Measure from the end of a session to its last packet, a thousand times, with 10 000 rules
+    Revocations(proofs::Arguments),
+    /// Kill a server again and again while sessions are opened and ended; see that nothing is lost (as root)
+    Kills(kills::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -84,6 +92,9 @@ fn main() -> ExitCode {
         Task::Instructions(arguments) => instructions::main(&arguments),
         Task::Tunnels(arguments) => tunnels::main(&arguments),
         Task::Memory(arguments) => memory::main(&arguments),
+        Task::Load(arguments) => proofs::main("load", &arguments),
+        Task::Revocations(arguments) => proofs::main("revocations", &arguments),
+        Task::Kills(arguments) => kills::main(&arguments),
     };
     match done {
         Ok(code) => code,

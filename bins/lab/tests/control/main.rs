@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::json;
 use sluice_lab::services::Nginx;
-use sluice_lab::{lab_test, wait_until};
+use sluice_lab::{kills, lab_test, wait_until};
 
 use crate::headquarters::{DEVICE, Headquarters, LAPTOP};
 
@@ -91,5 +91,15 @@ fn a_server_that_is_killed_comes_back_with_the_sessions_it_had() {
             Ok(hq.client.sh(&page)?.succeeded())
         })?;
         hq.verify_audit()
+    });
+}
+
+/// A few of what `cargo xtask kills` does a thousand times.
+#[test]
+fn p24_p25_what_a_server_answered_for_is_there_after_it_was_killed() {
+    lab_test(|lab| {
+        let report = kills::run(lab, 12, 7)?;
+        ensure!(report.kills == 12 && report.events > 50, "{report:?}");
+        Ok(())
     });
 }
