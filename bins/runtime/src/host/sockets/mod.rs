@@ -1,5 +1,5 @@
 //! The way out of a program without any privilege: what clients send ends at our own stack and goes on by sockets of
-//! the host. Read first: `crate::stack`, then `connections` for TCP, `datagrams` for UDP, `ping` for echo.
+//! the host. Read first: `crate::stack`, then `connections` for TCP, `conversation` for UDP and echo.
 //!
 //! ```text
 //! client ── tunnel ── node ── stack ──┬── dial ── pump ─────── a TCP socket for each connection
@@ -12,6 +12,7 @@
 //! `connections_max` of them, and one more is refused. `reactions` is the one table of errors.
 
 mod connections;
+mod conversation;
 mod counters;
 mod datagrams;
 mod device_socket;

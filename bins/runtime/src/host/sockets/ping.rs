@@ -1,20 +1,16 @@
 //! A client's pings of one device, by an unprivileged ping socket, which the system lets a group of users have. Read
-//! first: icmp(7) on ping_group_range, RFC 792, RFC 4443 section 4. Called by `sockets`; calls `device_socket`.
+//! first: icmp(7) on ping_group_range, RFC 792, RFC 4443 section 4. Called by `sockets`; calls `conversation`.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 
 use router_core::packet::build::Notice;
-use tokio::time::Instant;
 
 use super::Office;
-use super::device_socket::{DeviceSocket, Manner, TakeError};
-use super::error_queue::Told;
-use super::reactions;
-use crate::stack::{EchoFlow, EchoRequest};
-
-/// So many replies and errors are taken from a socket, then the client has its turn.
-const TURN: usize = 64;
+use super::conversation::{self, ClientFlow};
+use super::device_socket::{DeviceSocket, Manner};
+use crate::stack::{EchoFlow, EchoRequest, Full};
 
 // Of the specifications.
 const HEADER_BYTES: usize = 8;
@@ -23,26 +19,17 @@ const REPLY_V4: u8 = 0;
 const REQUEST_V6: u8 = 128;
 const REPLY_V6: u8 = 129;
 
-/// Serves one flow until it idles for too long or the client's side ends it.
-pub(super) async fn serve(office: &Office, mut flow: EchoFlow) {
+/// Serves one flow to its end.
+pub(super) async fn serve(office: &Office, flow: EchoFlow) {
     let _inside = office.counters.echo.enter();
-    let device = flow.local();
-    let socket = match DeviceSocket::ping(device, &office.settings.sources) {
-        Ok(socket) => socket,
-        Err(error) => return refuse(office, &mut flow, &error).await,
-    };
-    Conversation { office, v4: device.is_ipv4(), flow, socket, last_heard: Instant::now() }.run().await;
-}
-
-/// The first request is there already, and its sender is told.
-async fn refuse(office: &Office, flow: &mut EchoFlow, error: &io::Error) {
-    if is_forbidden(error) {
-        office.note_pings_forbidden(error);
-    }
-    let notice = office.judge(error).notice();
-    if let (Some(request), Some(notice)) = (flow.recv().await, notice) {
-        office.counters.errors_to_clients.add(1);
-        flow.report(notice, None, request.sequence, &request.payload);
+    match DeviceSocket::ping(flow.local(), &office.settings.sources) {
+        Ok(socket) => conversation::serve(office, flow, socket).await,
+        Err(error) => {
+            if is_forbidden(&error) {
+                office.note_pings_forbidden(&error);
+            }
+            conversation::refuse(office, flow, &error).await;
+        }
     }
 }
 
@@ -51,113 +38,38 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EPROTONOSUPPORT))
 }
 
-struct Conversation<'a> {
-    office: &'a Office,
-    v4: bool,
-    flow: EchoFlow,
-    socket: DeviceSocket,
-    last_heard: Instant,
-}
+impl ClientFlow for EchoFlow {
+    type Request = EchoRequest;
 
-impl Conversation<'_> {
-    async fn run(&mut self) {
-        let idle = tokio::time::sleep_until(self.last_heard + self.office.settings.udp_idle_timeout);
-        tokio::pin!(idle);
-        loop {
-            tokio::select! {
-                request = self.flow.recv() => match request {
-                    Some(request) => self.send(&request).await,
-                    None => return,
-                },
-                ready = self.socket.ready() => match ready {
-                    Ok(_) => self.receive(),
-                    Err(_) => return,
-                },
-                () = &mut idle => {
-                    let end = self.last_heard + self.office.settings.udp_idle_timeout;
-                    if end <= Instant::now() {
-                        return;
-                    }
-                    idle.as_mut().reset(end);
-                }
-            }
-        }
+    async fn next(&mut self) -> Option<EchoRequest> {
+        self.recv().await
     }
 
-    async fn send(&mut self, request: &EchoRequest) {
-        self.last_heard = Instant::now();
-        let manner = Manner {
+    fn manner(request: &EchoRequest) -> Manner {
+        Manner {
             hop_limit: request.hop_limit,
             traffic_class: request.traffic_class,
             dont_fragment: request.dont_fragment,
-        };
-        let message = message(self.v4, request.sequence, &request.payload);
-        let mut sent = self.socket.send(&message, manner).await;
-        if sent.is_err() && self.take_errors(DeviceSocket::take_unannounced_error) {
-            sent = self.socket.send(&message, manner).await;
-        }
-        match sent {
-            Ok(()) => {
-                self.office.counters.datagrams_to_devices.add(1);
-                self.office.counters.bytes_to_devices.add(request.payload.len() as u64);
-            }
-            Err(error) => self.not_sent(&message, &error),
         }
     }
 
-    fn not_sent(&mut self, message: &[u8], error: &io::Error) {
-        self.office.counters.datagrams_lost.add(1);
-        if !self.take_errors(DeviceSocket::take_unannounced_error)
-            && let Some(notice) = reactions::of_send(error)
-        {
-            self.report(notice, None, message);
-        }
+    fn payload(request: &EchoRequest) -> &[u8] {
+        &request.payload
     }
 
-    /// Errors first: they came first.
-    fn receive(&mut self) {
-        self.take_errors(DeviceSocket::take_error);
-        for _ in 0..TURN {
-            let (v4, flow, counters) = (self.v4, &self.flow, &self.office.counters);
-            let taken = self.socket.receive(|message| {
-                let Some((sequence, payload)) = reply(v4, message) else { return };
-                match flow.reply(sequence, payload) {
-                    Ok(()) => {
-                        counters.datagrams_to_clients.add(1);
-                        counters.bytes_to_clients.add(payload.len() as u64);
-                    }
-                    Err(_) => counters.datagrams_lost.add(1),
-                }
-            });
-            match taken {
-                Ok(true) => self.last_heard = Instant::now(),
-                Ok(false) => return,
-                // The error queue says it, too.
-                Err(_) => drop(self.take_errors(DeviceSocket::take_error)),
-            }
-        }
+    fn message<'a>(&self, request: &'a EchoRequest) -> Cow<'a, [u8]> {
+        message(self.local().is_ipv4(), request.sequence, &request.payload).into()
     }
 
-    /// Passes on what the network says. Says whether there was anything.
-    fn take_errors(&self, take: TakeError) -> bool {
-        let mut taken = 0;
-        while taken < TURN && take(&self.socket, &mut |told| self.pass_on(&told)) {
-            taken += 1;
-        }
-        taken > 0
+    fn answer(&self, message: &[u8]) -> Option<Result<usize, Full>> {
+        let (sequence, payload) = reply(self.local().is_ipv4(), message)?;
+        Some(EchoFlow::reply(self, sequence, payload).map(|()| payload.len()))
     }
 
-    fn pass_on(&self, told: &Told<'_>) {
-        if let Some(notice) = told.notice {
-            self.report(notice, told.offender, &self.socket.about(notice, told.quoted));
-        }
-    }
-
-    /// `quoted` is what we sent.
-    fn report(&self, notice: Notice, offender: Option<IpAddr>, quoted: &[u8]) {
-        let Some((sequence, payload)) = parts(quoted) else { return };
-        self.office.counters.errors_to_clients.add(1);
-        self.flow.report(notice, offender, sequence, payload);
+    fn report(&self, notice: Notice, offender: Option<IpAddr>, message: &[u8]) -> bool {
+        let Some((sequence, payload)) = parts(message) else { return false };
+        EchoFlow::report(self, notice, offender, sequence, payload);
+        true
     }
 }
 
