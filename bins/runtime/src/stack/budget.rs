@@ -1,7 +1,10 @@
 //! Memory for connections' buffers: bounded in total, and shared so that the first are not slow and the last not refused.
 //! Called by stack.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::buffers::Buffers;
 
 // Our own choices.
 /// This part of the budget is for connections of the least size, the rest for larger ones.
@@ -12,50 +15,105 @@ const SHARE: usize = 64;
 pub(super) const CONNECTION_BYTES_MIN: usize = 16 * 1024;
 /// At most: 2 MiB each way, a gigabit over 16 ms.
 pub(super) const CONNECTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// At most this part of the budget is kept for connections to come, within the budget.
+const KEPT_PART: usize = 16;
 
 /// Bytes that buffers may have, and have.
 #[derive(Debug)]
 pub(super) struct Budget {
     max: usize,
-    used: AtomicUsize,
+    books: Mutex<Books>,
 }
 
-/// Bytes of one connection; they go back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Grant {
-    budget: std::sync::Arc<Budget>,
-    bytes: usize,
+#[derive(Debug, Default)]
+struct Books {
+    /// Bytes of connections.
+    used: usize,
+    /// What connections have left, all zeroes, oldest first.
+    kept: VecDeque<Box<[u8]>>,
+    kept_bytes: usize,
 }
 
 impl Budget {
     pub(super) fn new(max: usize) -> Budget {
-        Budget { max, used: AtomicUsize::new(0) }
+        Budget { max, books: Mutex::default() }
     }
 
     pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.lock().used
     }
 
     /// A share for one more connection; `None` if not even the least is left.
-    pub(super) fn grant(self: &std::sync::Arc<Budget>) -> Option<Grant> {
-        let mut bytes = 0;
-        let granted = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            bytes = share(self.max, used)?;
-            Some(used + bytes)
-        });
-        granted.ok().map(|_| Grant { budget: std::sync::Arc::clone(self), bytes })
+    pub(super) fn grant(self: &Arc<Budget>) -> Option<Buffers> {
+        self.hand_out(|used| share(self.max, used))
+    }
+
+    /// So many bytes, whatever the share is.
+    #[cfg(test)]
+    pub(super) fn exactly(self: &Arc<Budget>, bytes: usize) -> Option<Buffers> {
+        self.hand_out(|used| (used + bytes <= self.max).then_some(bytes))
+    }
+
+    /// What is kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<Box<[u8]>> {
+        self.lock().kept.iter().cloned().collect()
+    }
+
+    /// Has memory back that was handed out, all zeroes again.
+    pub(super) fn take_back(&self, memory: Box<[u8]>) {
+        let kept_max = self.max / KEPT_PART;
+        let mut books = self.lock();
+        books.used -= memory.len();
+        let surplus = if memory.len() <= kept_max {
+            books.kept_bytes += memory.len();
+            books.kept.push_back(memory);
+            books.shrink_to(kept_max)
+        } else {
+            vec![memory]
+        };
+        drop(books);
+        // Giving it back to the system takes long.
+        drop(surplus);
+    }
+
+    fn hand_out(self: &Arc<Budget>, choose: impl FnOnce(usize) -> Option<usize>) -> Option<Buffers> {
+        let mut books = self.lock();
+        let bytes = choose(books.used)?;
+        books.used += bytes;
+        let kept = books.take(bytes);
+        let left = self.max - books.used;
+        let surplus = books.shrink_to(left);
+        drop(books);
+        drop(surplus);
+        let memory = kept.unwrap_or_else(|| vec![0; bytes].into_boxed_slice());
+        Some(Buffers::new(memory, Arc::clone(self)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        // Nothing in between can panic.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Grant {
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+impl Books {
+    /// The newest of this size: it is the likeliest to be in the processor's cache.
+    fn take(&mut self, bytes: usize) -> Option<Box<[u8]>> {
+        let at = self.kept.iter().rposition(|memory| memory.len() == bytes)?;
+        self.kept_bytes -= bytes;
+        self.kept.remove(at)
     }
-}
 
-impl Drop for Grant {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    /// Gives up the oldest until no more than so many bytes are kept.
+    fn shrink_to(&mut self, bytes: usize) -> Vec<Box<[u8]>> {
+        let mut surplus = Vec::new();
+        while self.kept_bytes > bytes
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.kept_bytes -= oldest.len();
+            surplus.push(oldest);
+        }
+        surplus
     }
 }
 
@@ -71,23 +129,22 @@ fn share(max: usize, used: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     const MIB: usize = 1024 * 1024;
 
     #[test]
     fn the_first_get_much_and_the_last_get_the_least_and_all_together_never_too_much() {
         let budget = Arc::new(Budget::new(256 * MIB));
-        let mut grants = Vec::new();
-        while let Some(grant) = budget.grant() {
-            grants.push(grant);
-            assert!(budget.used() <= 256 * MIB && grants.len() < 10_000);
+        let mut granted = Vec::new();
+        while let Some(buffers) = budget.grant() {
+            granted.push(buffers);
+            assert!(budget.used() <= 256 * MIB && granted.len() < 10_000);
         }
-        assert_eq!(grants[0].bytes(), 2 * MIB);
-        assert_eq!(grants.last().unwrap().bytes(), CONNECTION_BYTES_MIN);
+        assert_eq!(granted[0].bytes(), 2 * MIB);
+        assert_eq!(granted.last().unwrap().bytes(), CONNECTION_BYTES_MIN);
         assert_eq!(budget.used(), 256 * MIB, "not a byte is left over");
-        assert!(grants.len() > 8000, "{}", grants.len());
-        drop(grants);
+        assert!(granted.len() > 8000, "{}", granted.len());
+        drop(granted);
         assert_eq!(budget.used(), 0);
         assert_eq!(budget.grant().unwrap().bytes(), 2 * MIB);
     }
@@ -106,5 +163,41 @@ mod tests {
         ] {
             assert_eq!(share(max, used), granted, "{used}");
         }
+    }
+
+    #[test]
+    fn what_a_connection_leaves_serves_the_next_and_holds_nothing_of_the_first() {
+        let budget = Arc::new(Budget::new(64 * MIB));
+        let first = budget.exactly(MIB).unwrap();
+        let (received, sent) = first.halves();
+        received[..1000].fill(1);
+        sent[..MIB / 2].fill(2);
+        let place = received.as_ptr();
+        first.note_received(1000);
+        // Rings go round.
+        first.note_written(3 * MIB);
+        drop(first);
+        let second = budget.exactly(MIB).unwrap();
+        let (received, sent) = second.halves();
+        assert_eq!(received.as_ptr(), place, "it is other memory");
+        assert!(received.iter().chain(&*sent).all(|byte| *byte == 0), "it is not clear");
+    }
+
+    #[test]
+    fn little_is_kept_and_it_gives_way_to_connections() {
+        let max = 64 * MIB;
+        let budget = Arc::new(Budget::new(max));
+        let kept_bytes = || budget.kept().iter().map(|memory| memory.len()).sum::<usize>();
+        let held: Vec<_> = (0..32).map(|_| budget.exactly(MIB).unwrap()).collect();
+        drop(held);
+        assert_eq!((kept_bytes(), budget.used()), (max / KEPT_PART, 0));
+        // One that is too large to be kept.
+        drop(budget.exactly(8 * MIB).unwrap());
+        assert_eq!(kept_bytes(), max / KEPT_PART);
+        let all = budget.exactly(max - MIB).unwrap();
+        assert_eq!((kept_bytes(), budget.used()), (MIB, max - MIB));
+        drop(budget.exactly(MIB / 2).unwrap());
+        assert!(kept_bytes() + budget.used() <= max, "{} {}", kept_bytes(), budget.used());
+        drop(all);
     }
 }

@@ -1,6 +1,6 @@
 //! One TCP connection: bytes on one side, packets on the other, and time. Around one smoltcp socket with an interface of its
 //! own, since smoltcp asks every socket about every packet. Pure: time, packets and randomness come from the caller.
-//! Read first: RFC 9293, smoltcp's `socket::tcp`. Called by flow, which finds it; calls wire.
+//! Read first: RFC 9293, smoltcp's `socket::tcp`. Called by flow, which finds it; calls socket, wire.
 //!
 //! What smoltcp does not do is done here: a time-out only while something is owed, several keep-alives before giving up, data
 //! that stays readable however long the end is past, and why a connection ended; and in sender what is lost and how much may
@@ -10,14 +10,16 @@ use std::net::SocketAddr;
 use std::task::Waker;
 use std::time::Duration;
 
-use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{self, State};
+use smoltcp::iface::{Config, Interface, PollResult};
+use smoltcp::socket::tcp::State;
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use wg_proto::Instant;
 
+use super::buffers::Buffers;
 use super::obstacle::Obstacle;
 use super::segment::{Header, distance, limit_offer};
+use super::socket::TcpSocket;
 use super::wire::{Outgoing, Outlet, Wire};
 
 // Of the specifications.
@@ -50,24 +52,29 @@ const GO_BACK: Duration = Duration::from_secs(61);
 /// window that was rounded down.
 const WINDOW_UNIT_MAX: usize = 64;
 
-/// How large a connection's two buffers are together, and how long its packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) buffer_bytes: usize,
+/// What a connection is made from.
+pub(super) struct Means {
+    pub(super) buffers: Buffers,
+    /// No packet is longer.
     pub(super) mtu_bytes: u16,
+    /// Nobody can foretell it: sequence numbers come from it.
+    pub(super) seed: u64,
 }
 
 /// A connection from its first SYN on.
 pub(super) struct Connection {
     interface: Interface,
-    sockets: SocketSet<'static>,
-    socket: SocketHandle,
+    socket: TcpSocket,
     outlet: Outlet,
     is_v4: bool,
     /// How far smoltcp's clock is ahead of ours.
     ahead: Duration,
-    /// The sequence number behind the other end's SYN, and behind what was read since.
+    /// The sequence number behind the other end's SYN.
+    begin: u32,
+    /// The same, and behind what was read since.
     read_to: u32,
+    /// Bytes written.
+    written: usize,
     /// The other end's window as smoltcp was told last.
     window: Option<u16>,
     /// When the other end was last heard.
@@ -131,56 +138,48 @@ impl Wakes {
 impl Connection {
     /// What is allocated beside the buffers, by smoltcp and after losses.
     #[cfg(test)]
-    pub(super) const BYTES_BESIDE: usize = size_of::<smoltcp::iface::SocketStorage<'static>>()
-        + super::scoreboard::Scoreboard::BYTES_MAX
-        + super::recovery::Recovery::BYTES_MAX;
+    pub(super) const BYTES_BESIDE: usize =
+        TcpSocket::BYTES + super::scoreboard::Scoreboard::BYTES_MAX + super::recovery::Recovery::BYTES_MAX;
 
-    /// A connection that answers the SYN it is given next. `seed` must be unpredictable: sequence numbers come from it.
-    pub(super) fn passive(now: Instant, local: SocketAddr, size: Size, seed: u64) -> Connection {
-        let mut connection = Connection::new(now, local, size, seed);
-        let listening = connection.tcp().listen(local);
+    /// A connection that answers the SYN it is given next.
+    pub(super) fn passive(now: Instant, local: SocketAddr, means: Means) -> Connection {
+        let mut connection = Connection::new(now, local, means);
+        let listening = connection.socket.with(|tcp| tcp.listen(local));
         debug_assert_eq!(listening, Ok(()), "a fresh socket listens on any port but 0");
         connection
     }
 
     /// A connection that sends a SYN when it is next polled.
-    pub(super) fn active(
-        now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
-        size: Size,
-        seed: u64,
-    ) -> Connection {
-        let mut connection = Connection::new(now, local, size, seed);
-        let Connection { interface, sockets, socket, .. } = &mut connection;
-        let tcp = sockets.get_mut::<tcp::Socket<'_>>(*socket);
-        let connecting = tcp.connect(interface.context(), remote, local);
+    pub(super) fn active(now: Instant, local: SocketAddr, remote: SocketAddr, means: Means) -> Connection {
+        let mut connection = Connection::new(now, local, means);
+        let Connection { interface, socket, .. } = &mut connection;
+        let connecting = socket.with(|tcp| tcp.connect(interface.context(), remote, local));
         debug_assert_eq!(connecting, Ok(()), "a fresh socket connects between two addresses with ports");
         connection
     }
 
-    fn new(now: Instant, local: SocketAddr, size: Size, seed: u64) -> Connection {
-        let half = size.buffer_bytes / 2;
-        let buffer = || tcp::SocketBuffer::new(vec![0; half]);
-        let mut tcp = tcp::Socket::new(buffer(), buffer());
-        // Whoever writes has held back already what is to be held back.
-        tcp.set_nagle_enabled(false);
-        tcp.set_keep_alive(Some(KEEPALIVE_AFTER.into()));
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let socket = sockets.add(tcp);
+    fn new(now: Instant, local: SocketAddr, means: Means) -> Connection {
+        let Means { buffers, mtu_bytes, seed } = means;
+        let mut socket = TcpSocket::new(buffers);
+        socket.with(|tcp| {
+            // Whoever writes has held back already what is to be held back.
+            tcp.set_nagle_enabled(false);
+            tcp.set_keep_alive(Some(KEEPALIVE_AFTER.into()));
+        });
         let is_v4 = local.is_ipv4();
         let header_bytes = if is_v4 { 40 } else { 60 };
-        let mss = size.mtu_bytes.saturating_sub(header_bytes).max(1);
+        let mss = mtu_bytes.saturating_sub(header_bytes).max(1);
         let mut outlet = Outlet::new(mss, header_bytes);
         let interface = interface(now, local, &mut outlet, seed);
         Connection {
             interface,
-            sockets,
             socket,
             outlet,
             is_v4,
             ahead: Duration::ZERO,
+            begin: 0,
             read_to: 0,
+            written: 0,
             window: None,
             heard: now,
             owing_since: None,
@@ -202,9 +201,9 @@ impl Connection {
             return;
         }
         self.heard = now;
-        let before = self.state();
+        let before = self.socket.state();
         self.set_keep_alive(KEEPALIVE_AFTER);
-        if header.flags.syn() && self.is_early() {
+        if header.flags.syn() && self.is_offer(&header) {
             self.learn_offer(packet, &header);
         } else if header.flags.rst() {
             self.hear_reset(packet, &header);
@@ -212,6 +211,7 @@ impl Connection {
             return self.poll(now, out);
         }
         self.set_ack_delay(&header);
+        self.note_received(&header);
         self.take(now, packet, out);
         self.note_ending(before, header.flags.rst());
         self.poll(now, out);
@@ -221,7 +221,7 @@ impl Connection {
     pub(super) fn poll(&mut self, now: Instant, out: &mut Outgoing) {
         if self.wants_finish && !self.is_early() {
             self.wants_finish = false;
-            self.tcp().close();
+            self.socket.with(|tcp| tcp.close());
         }
         if self.ending.is_none() && self.overdue().is_some_and(|at| at <= now) {
             self.end(Ending::TimedOut);
@@ -231,7 +231,7 @@ impl Connection {
             self.set_keep_alive(KEEPALIVE_AGAIN);
         }
         self.give(now, out);
-        if self.state() == State::TimeWait {
+        if self.socket.state() == State::TimeWait {
             self.done_since.get_or_insert(now);
         }
         self.owing_since = if self.is_owed() { self.owing_since.or(Some(now)) } else { None };
@@ -245,7 +245,10 @@ impl Connection {
         }
         let smoltcp = match self.done_since {
             Some(_) => None,
-            None => self.interface.poll_at(self.smoltcp_time(now), &self.sockets),
+            None => {
+                let at = self.smoltcp_time(now);
+                self.socket.with_set(|set| self.interface.poll_at(at, set))
+            }
         };
         let ahead = self.ahead.as_micros() as i64;
         let nanos = |micros: i64| u64::try_from(micros - ahead).unwrap_or(0).saturating_mul(1000);
@@ -255,19 +258,18 @@ impl Connection {
 
     /// Reads what lies in one piece, at most all of it, by telling how much of it was taken. `Ok(None)`: nothing lies there.
     pub(super) fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> (usize, R)) -> Result<Option<R>, Over> {
-        let (is_early, ending) = (self.is_early(), self.ending);
-        let tcp = self.tcp();
-        if tcp.can_recv() {
-            let before = tcp.recv_queue();
-            let taken = tcp.recv(|bytes| take(bytes));
-            let read = before - tcp.recv_queue();
+        let before = self.unread();
+        if before > 0 {
+            let taken = self.socket.with(|tcp| tcp.recv(|bytes| take(bytes)));
+            let read = before - self.unread();
             self.read_to = self.read_to.wrapping_add(read as u32);
             return taken.map(Some).map_err(|_| Over::Finished);
         }
-        if let Some(broken) = ending.filter(|ending| *ending != Ending::Finished) {
+        if let Some(broken) = self.ending.filter(|ending| *ending != Ending::Finished) {
             return Err(Over::Broken(broken));
         }
-        if is_early || tcp.may_recv() { Ok(None) } else { Err(Over::Finished) }
+        let may_come = self.is_early() || self.socket.look(|tcp| tcp.may_recv());
+        if may_come { Ok(None) } else { Err(Over::Finished) }
     }
 
     /// Writes into room that lies in one piece, by telling how much was put there. `Ok(None)`: there is no room.
@@ -278,12 +280,15 @@ impl Connection {
         if self.wants_finish {
             return Err(Over::Finished);
         }
-        let is_early = self.is_early();
-        let tcp = self.tcp();
-        if tcp.can_send() {
-            return tcp.send(put).map(Some).map_err(|_| Over::Finished);
+        if self.socket.look(|tcp| tcp.can_send()) {
+            let before = self.queued();
+            let put = self.socket.with(|tcp| tcp.send(put));
+            self.written = self.written.saturating_add(self.queued() - before);
+            self.socket.note_written(self.written);
+            return put.map(Some).map_err(|_| Over::Finished);
         }
-        if is_early || tcp.may_send() { Ok(None) } else { Err(Over::Finished) }
+        let may_go = self.is_early() || self.socket.look(|tcp| tcp.may_send());
+        if may_go { Ok(None) } else { Err(Over::Finished) }
     }
 
     /// Nothing more will be written: FIN behind what was.
@@ -309,7 +314,7 @@ impl Connection {
     /// There is no way to the other end. Believed only while the connection is being opened (RFC 5461, RFC 5927): it is
     /// over then, else nothing happens.
     pub(super) fn unreachable(&mut self, why: Obstacle) {
-        if self.state() == State::SynSent {
+        if self.socket.state() == State::SynSent {
             self.end(Ending::Unreachable(why));
         }
     }
@@ -343,11 +348,13 @@ impl Connection {
             return Wakes::default();
         }
         let (is_over, is_early) = (self.ending.is_some(), self.is_early());
-        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
-        let is_readable = is_over || tcp.can_recv() || !(is_early || tcp.may_recv());
-        let room = tcp.send_capacity() - tcp.send_queue();
-        let is_writable =
-            is_over || !is_early && (!tcp.may_send() || room >= tcp.send_capacity() / WRITER_PART);
+        let (is_readable, is_writable) = self.socket.look(|tcp| {
+            let is_readable = is_over || tcp.can_recv() || !(is_early || tcp.may_recv());
+            let room = tcp.send_capacity() - tcp.send_queue();
+            let is_writable =
+                is_over || !is_early && (!tcp.may_send() || room >= tcp.send_capacity() / WRITER_PART);
+            (is_readable, is_writable)
+        });
         Wakes([
             self.reader.take_if(|_| is_readable),
             self.writer.take_if(|_| is_writable),
@@ -377,14 +384,19 @@ impl Connection {
 
     /// Bytes that nobody has read.
     pub(super) fn unread(&self) -> usize {
-        self.sockets.get::<tcp::Socket<'_>>(self.socket).recv_queue()
+        self.socket.look(|tcp| tcp.recv_queue())
+    }
+
+    /// Bytes that the other end has not acknowledged.
+    fn queued(&self) -> usize {
+        self.socket.look(|tcp| tcp.send_queue())
     }
 
     fn take(&mut self, now: Instant, packet: &[u8], out: &mut Outgoing) {
         let at = self.smoltcp_time(now);
         let mut wire = Wire::new(Some(packet), &mut self.outlet, out);
         // The result says whether sockets may have changed; their states say it better.
-        let _ = self.interface.poll_ingress_single(at, &mut wire, &mut self.sockets);
+        let _ = self.socket.with_set(|set| self.interface.poll_ingress_single(at, &mut wire, set));
     }
 
     fn give(&mut self, now: Instant, out: &mut Outgoing) {
@@ -393,9 +405,16 @@ impl Connection {
         }
         let at = self.smoltcp_time(now);
         let mut wire = Wire::new(None, &mut self.outlet, out);
-        while self.interface.poll_egress(at, &mut wire, &mut self.sockets) == PollResult::SocketStateChanged {
-        }
+        self.socket.with_set(|set| {
+            while self.interface.poll_egress(at, &mut wire, set) == PollResult::SocketStateChanged {}
+        });
         self.outlet.sender.settle(now);
+    }
+
+    /// Whether a SYN says something: the first does, and the same one again. smoltcp takes no other.
+    fn is_offer(&self, header: &Header) -> bool {
+        let is_first = matches!(self.socket.state(), State::Listen | State::SynSent);
+        is_first || self.is_early() && header.sequence.wrapping_add(1) == self.begin
     }
 
     /// Which segments fit both ends, and how the other end counts its window. Nothing is known of the path yet, so smoltcp
@@ -406,7 +425,8 @@ impl Connection {
         let mss = offer.mss.filter(|mss| *mss != 0).map_or(DEFAULT_MSS, |mss| mss.max(48));
         let segment_bytes = self.outlet.segment_bytes.min(mss);
         self.outlet.segment_bytes = segment_bytes;
-        self.read_to = header.sequence.wrapping_add(1);
+        self.begin = header.sequence.wrapping_add(1);
+        self.read_to = self.begin;
         let window =
             self.outlet.sender.learn(segment_bytes, offer.window_shift, offer.is_selective, header.window);
         header.put_window(syn, window);
@@ -415,7 +435,7 @@ impl Connection {
     /// What the other end says of what it got. smoltcp sees the window that the sender allows. Says whether there is something
     /// in it for smoltcp: it takes repeated acknowledgments for a sign to send again, which is the sender's to decide.
     fn hear(&mut self, now: Instant, packet: &mut [u8], header: &Header, out: &mut Outgoing) -> bool {
-        if matches!(self.state(), State::Listen | State::SynSent) {
+        if matches!(self.socket.state(), State::Listen | State::SynSent) {
             return true;
         }
         let unacknowledged = self.unacknowledged();
@@ -454,14 +474,22 @@ impl Connection {
         }
     }
 
-    fn is_window_closed(&mut self) -> bool {
-        let tcp = self.tcp();
-        tcp.recv_capacity() - tcp.recv_queue() < WINDOW_UNIT_MAX
+    fn is_window_closed(&self) -> bool {
+        self.socket.look(|tcp| tcp.recv_capacity() - tcp.recv_queue() < WINDOW_UNIT_MAX)
+    }
+
+    /// How much of the other end's stream may come to lie in the buffer. What is negative here is old, or the stream is
+    /// so long that all of the buffer was written.
+    fn note_received(&self, header: &Header) {
+        if header.payload_bytes > 0 {
+            let bytes = distance(header.end(), self.begin);
+            self.socket.note_received(usize::try_from(bytes).unwrap_or(0));
+        }
     }
 
     /// Where the other end's next byte belongs.
     fn expected(&self) -> u32 {
-        let is_finished = match self.state() {
+        let is_finished = match self.socket.state() {
             State::CloseWait | State::Closing | State::LastAck | State::TimeWait => true,
             State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
             State::Established | State::FinWait1 | State::FinWait2 => false,
@@ -471,29 +499,28 @@ impl Connection {
 
     /// What the other end may acknowledge: bytes, and FIN.
     fn unacknowledged(&self) -> usize {
-        let queued = self.sockets.get::<tcp::Socket<'_>>(self.socket).send_queue();
-        let has_finished = match self.state() {
+        let has_finished = match self.socket.state() {
             State::FinWait1 | State::Closing | State::LastAck => true,
             State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
             State::Established | State::FinWait2 | State::CloseWait | State::TimeWait => false,
         };
-        queued + usize::from(has_finished)
+        self.queued() + usize::from(has_finished)
     }
 
     /// Merged segments are acknowledged at once, as two of them would be (RFC 9293 section 3.8.6.3); so is the last one.
     fn set_ack_delay(&mut self, header: &Header) {
         let is_many = header.payload_bytes > usize::from(self.outlet.segment_bytes);
         let delay = if is_many || header.flags.fin() { Duration::ZERO } else { ACK_DELAY };
-        self.tcp().set_ack_delay(Some(delay.into()));
+        self.socket.with(|tcp| tcp.set_ack_delay(Some(delay.into())));
     }
 
     fn set_keep_alive(&mut self, interval: Duration) {
-        self.tcp().set_keep_alive(Some(interval.into()));
+        self.socket.with(|tcp| tcp.set_keep_alive(Some(interval.into())));
     }
 
     /// What the other end has done to the connection with a packet.
     fn note_ending(&mut self, before: State, is_reset: bool) {
-        let after = self.state();
+        let after = self.socket.state();
         // A socket that was listening goes back to that; this one is for one connection.
         let is_over = after == State::Closed || after == State::Listen && before == State::SynReceived;
         if is_over && before != State::Closed {
@@ -504,16 +531,15 @@ impl Connection {
     fn end(&mut self, ending: Ending) {
         if self.ending.is_none() {
             self.ending = Some(ending);
-            self.tcp().abort();
+            self.socket.with(|tcp| tcp.abort());
         }
     }
 
     /// Whether the other end has something to acknowledge.
     fn is_owed(&self) -> bool {
-        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
-        match tcp.state() {
+        match self.socket.state() {
             State::SynSent | State::SynReceived | State::FinWait1 | State::Closing | State::LastAck => true,
-            State::Established | State::CloseWait => tcp.send_queue() > 0,
+            State::Established | State::CloseWait => self.queued() > 0,
             State::Closed | State::Listen | State::FinWait2 | State::TimeWait => false,
         }
     }
@@ -545,18 +571,18 @@ impl Connection {
     }
 
     fn progress(&self) -> (State, usize) {
-        let tcp = self.sockets.get::<tcp::Socket<'_>>(self.socket);
-        (tcp.state(), tcp.send_queue())
+        (self.socket.state(), self.queued())
     }
 
     /// Whether it is too early for bytes.
     fn is_early(&self) -> bool {
-        self.ending.is_none() && matches!(self.state(), State::Listen | State::SynSent | State::SynReceived)
+        self.ending.is_none()
+            && matches!(self.socket.state(), State::Listen | State::SynSent | State::SynReceived)
     }
 
     /// Whether FIN was sent, or is to be sent behind what waits.
     fn is_closing(&self) -> bool {
-        match self.state() {
+        match self.socket.state() {
             State::FinWait1 | State::FinWait2 | State::Closing | State::TimeWait | State::LastAck => true,
             State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
             State::Established | State::CloseWait => false,
@@ -565,14 +591,6 @@ impl Connection {
 
     fn smoltcp_time(&self, now: Instant) -> StackInstant {
         stack_instant(self.done_since.unwrap_or(now).saturating_add(self.ahead))
-    }
-
-    fn tcp(&mut self) -> &mut tcp::Socket<'static> {
-        self.sockets.get_mut(self.socket)
-    }
-
-    fn state(&self) -> State {
-        self.sockets.get::<tcp::Socket<'_>>(self.socket).state()
     }
 }
 

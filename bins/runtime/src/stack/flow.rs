@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use wg_proto::Instant;
 
 use super::Inner;
-use super::budget::Grant;
-use super::connection::{Connection, Size};
+use super::buffers::Buffers;
+use super::connection::Connection;
 use super::door::From;
 use super::segment::Header;
 use super::table::Key;
@@ -57,7 +57,6 @@ enum State {
 
 struct Open {
     connection: Connection,
-    _buffers: Grant,
     /// Our last acknowledgement, once both ends are done.
     farewell: Option<Box<[u8]>>,
     /// The door will have it polled when there is room.
@@ -84,11 +83,9 @@ impl TcpFlow {
     }
 
     /// A flow that we open, to send a SYN when it is next polled.
-    pub(super) fn active(stack: &Arc<Inner>, key: Key, buffers: Grant) -> Arc<TcpFlow> {
-        let size = Size { buffer_bytes: buffers.bytes(), mtu_bytes: stack.mtu_bytes };
-        let seed = stack.connection_seed();
-        let connection = Connection::active(clock::now(), key.local, key.remote, size, seed);
-        TcpFlow::new(stack, key, 0, State::Open(Box::new(Open::new(connection, buffers))))
+    pub(super) fn active(stack: &Arc<Inner>, key: Key, buffers: Buffers) -> Arc<TcpFlow> {
+        let connection = Connection::active(clock::now(), key.local, key.remote, stack.means(buffers));
+        TcpFlow::new(stack, key, 0, State::Open(Box::new(Open::new(connection))))
     }
 
     fn new(stack: &Arc<Inner>, key: Key, worker: usize, state: State) -> Arc<TcpFlow> {
@@ -194,9 +191,8 @@ impl TcpFlow {
         let State::Pending(syn) = &mut guarded.state else { return Ok(()) };
         let buffers = stack.budget.grant().ok_or(NoRoom)?;
         let mut syn = std::mem::take(syn);
-        let size = Size { buffer_bytes: buffers.bytes(), mtu_bytes: stack.mtu_bytes };
-        let connection = Connection::passive(clock::now(), self.key.local, size, stack.connection_seed());
-        guarded.state = State::Open(Box::new(Open::new(connection, buffers)));
+        let connection = Connection::passive(clock::now(), self.key.local, stack.means(buffers));
+        guarded.state = State::Open(Box::new(Open::new(connection)));
         self.work(guarded, from, |connection, now, out| connection.receive(now, &mut syn, out));
         Ok(())
     }
@@ -330,7 +326,7 @@ impl TcpFlow {
 }
 
 impl Open {
-    fn new(connection: Connection, buffers: Grant) -> Open {
-        Open { connection, _buffers: buffers, farewell: None, is_held_back: false }
+    fn new(connection: Connection) -> Open {
+        Open { connection, farewell: None, is_held_back: false }
     }
 }

@@ -16,6 +16,7 @@
 //! wait by 32 MiB, packets behind a door by a mebibyte, pieces by 4 MiB.
 
 mod budget;
+mod buffers;
 mod congestion;
 mod connection;
 mod datagrams;
@@ -34,6 +35,7 @@ mod scoreboard;
 mod segment;
 mod sender;
 mod services;
+mod socket;
 mod stats;
 mod stream;
 mod table;
@@ -64,6 +66,8 @@ pub use self::stream::TcpStream;
 pub use self::udp::{Datagram, UdpFlow, UdpSocket};
 
 use self::budget::Budget;
+use self::buffers::Buffers;
+use self::connection::Means;
 use self::datagrams::{Larder, WAITING_MAX};
 use self::door::From;
 use self::flow::TcpFlow;
@@ -292,6 +296,10 @@ impl Inner {
     /// Nobody can foretell it.
     fn connection_seed(&self) -> u64 {
         self.random.hash(&self.drawn.fetch_add(1, Ordering::Relaxed).to_le_bytes())
+    }
+
+    fn means(&self, buffers: Buffers) -> Means {
+        Means { buffers, mtu_bytes: self.mtu_bytes, seed: self.connection_seed() }
     }
 
     fn ephemeral_port(&self) -> u16 {

@@ -1,6 +1,7 @@
 //! A connection whose other end says anything: acknowledgments, selective ones and windows, true or not, in any order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etherparse::{PacketBuilder, TcpOptionElement};
@@ -8,12 +9,13 @@ use proptest::prelude::*;
 use wg_proto::Instant;
 
 use crate::offload::{SuperPacket, complete_checksum};
-use crate::stack::connection::{Connection, Size};
+use crate::stack::budget::Budget;
+use crate::stack::connection::{Connection, Means};
 use crate::stack::segment::{Header, distance};
 use crate::stack::wire::Outgoing;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
-const SIZE: Size = Size { buffer_bytes: 256 * 1024, mtu_bytes: 1420 };
+const BUFFER_BYTES: usize = 256 * 1024;
 const SHIFT: u8 = 3;
 const MSS: usize = 1300;
 
@@ -58,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct Play {
+    budget: Arc<Budget>,
     connection: Connection,
     now: Instant,
     /// Our first sequence number, and theirs that is next.
@@ -71,9 +74,35 @@ struct Play {
 
 impl Play {
     fn new(is_selective: bool) -> Play {
+        let mut play = Play::knocking();
+        let answer = play.knock(999, is_selective).unwrap();
+        play.stand(&answer);
+        play
+    }
+
+    /// The other end has heard our answer to its SYN.
+    fn stand(&mut self, answer: &Header) {
+        self.ours = answer.sequence.wrapping_add(1);
+        (self.acknowledged, self.sent) = (self.ours, self.ours);
+        self.receive(self.ours, 8000, &[], 0, 0);
+    }
+
+    /// Ends it, and looks at what is kept for others.
+    fn assert_nothing_stays(self) {
+        drop(self.connection);
+        let kept = self.budget.kept();
+        assert!(kept[0].iter().all(|byte| *byte == 0), "what was said stays for others to see");
+    }
+
+    /// The other end has not said anything yet.
+    fn knocking() -> Play {
         let local: SocketAddr = "10.0.0.2:80".parse().unwrap();
-        let connection = Connection::passive(START, local, SIZE, 7);
-        let mut play = Play {
+        let budget = Arc::new(Budget::new(64 * BUFFER_BYTES));
+        let buffers = budget.exactly(BUFFER_BYTES).unwrap();
+        let means = Means { buffers, mtu_bytes: 1420, seed: 7 };
+        let connection = Connection::passive(START, local, means);
+        Play {
+            budget,
             connection,
             now: START,
             ours: 0,
@@ -82,20 +111,20 @@ impl Play {
             sent: 0,
             written: 0,
             segments: 0,
-        };
+        }
+    }
+
+    /// A SYN, and what is answered.
+    fn knock(&mut self, sequence: u32, is_selective: bool) -> Option<Header> {
         let mut options =
             vec![TcpOptionElement::MaximumSegmentSize(MSS as u16), TcpOptionElement::WindowScale(SHIFT)];
         options.extend(is_selective.then_some(TcpOptionElement::SelectiveAcknowledgementPermitted));
         let mut syn = Vec::new();
-        let builder = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(4000, 80, 999, 8000);
+        let builder = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(4000, 80, sequence, 8000);
         builder.syn().options(&options).unwrap().write(&mut syn, &[]).unwrap();
         let mut out = Outgoing::default();
-        play.connection.receive(play.now, &mut syn, &mut out);
-        let answer = Header::read(out.packets().next().unwrap().0).unwrap();
-        play.ours = answer.sequence.wrapping_add(1);
-        (play.acknowledged, play.sent) = (play.ours, play.ours);
-        play.receive(play.ours, 8000, &[], 0, 0);
-        play
+        self.connection.receive(self.now, &mut syn, &mut out);
+        out.packets().next().and_then(|(packet, _)| Header::read(packet))
     }
 
     fn receive(&mut self, acknowledgment: u32, window: u16, held: &[(u32, u32)], payload: usize, ahead: i32) {
@@ -109,7 +138,7 @@ impl Play {
             .into_iter()
             .collect();
         let mut packet = Vec::new();
-        builder.options(&options).unwrap().write(&mut packet, &vec![0; payload]).unwrap();
+        builder.options(&options).unwrap().write(&mut packet, &vec![0xff; payload]).unwrap();
         let news = distance(acknowledgment, self.acknowledged);
         if news > 0 && distance(acknowledgment, self.sent) <= 0 {
             self.acknowledged = acknowledgment;
@@ -197,6 +226,25 @@ impl Play {
     }
 }
 
+#[test]
+fn a_second_syn_that_counts_otherwise_changes_nothing() {
+    for other in [0, 998, 1000, 1_000_000, u32::MAX] {
+        let mut play = Play::knocking();
+        let answer = play.knock(999, true).unwrap();
+        play.knock(other, true);
+        play.stand(&answer);
+        play.receive(play.ours, 8000, &[], 5000, 0);
+        let mut read = 0;
+        while let Ok(Some(len)) = play.connection.read(|bytes| (bytes.len(), bytes.len())) {
+            read += len;
+        }
+        assert_eq!(read, 5000, "{other}");
+        play.write();
+        assert!(play.segments > 0, "{other}");
+        play.assert_nothing_stays();
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_the_other_end_says_the_stream_is_sent_as_it_was_written_and_in_the_end_all_of_it(
@@ -210,6 +258,7 @@ proptest! {
         // From now on it keeps to the rules: everything that was sent has arrived.
         for _ in 0..2000 {
             if play.acknowledged.wrapping_sub(play.ours) == play.written {
+                play.assert_nothing_stays();
                 return Ok(());
             }
             play.now = play.now.saturating_add(Duration::from_millis(50));

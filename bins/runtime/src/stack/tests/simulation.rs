@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use router_core::packet::PacketMut;
 use wg_proto::Instant;
 
 use crate::offload::{SuperPacket, complete_checksum};
-use crate::stack::connection::{Connection, Ending, Over, Size};
+use crate::stack::budget::Budget;
+use crate::stack::connection::{Connection, Ending, Means, Over};
 use crate::stack::obstacle::Obstacle;
 use crate::stack::packet::is_intact;
 use crate::stack::segment::Header;
@@ -62,7 +64,6 @@ const ROUGH: Link = Link { jitter: Duration::from_millis(8), loss_percent: 3, du
 struct End {
     connection: Option<Connection>,
     local: SocketAddr,
-    buffer_bytes: usize,
     /// What is still to be written.
     script: Vec<u8>,
     written: usize,
@@ -78,6 +79,8 @@ struct End {
 struct Sim {
     now: Instant,
     link: Link,
+    budget: Arc<Budget>,
+    buffer_bytes: usize,
     random: u64,
     agenda: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sent: u64,
@@ -116,6 +119,10 @@ fn refuse_selective(syn: &mut [u8]) {
     }
 }
 
+fn means(budget: &Arc<Budget>, buffer_bytes: usize, seed: u64) -> Means {
+    Means { buffers: budget.exactly(buffer_bytes).unwrap(), mtu_bytes: MTU_BYTES, seed }
+}
+
 impl Sim {
     /// The first end opens.
     fn new(link: Link, is_v4: bool, buffer_bytes: usize, seed: u64) -> Sim {
@@ -123,13 +130,14 @@ impl Sim {
             true => ["10.0.0.1:4000".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
             false => ["[fd00::1]:4000".parse().unwrap(), "[fd00::2]:80".parse().unwrap()],
         };
-        let size = Size { buffer_bytes, mtu_bytes: MTU_BYTES };
+        // What both ends leave is kept.
+        let budget = Arc::new(Budget::new(64 * buffer_bytes));
         let mut random = seed;
-        let active = Connection::active(START, a, b, size, next(&mut random));
+        let means = means(&budget, buffer_bytes, next(&mut random));
+        let active = Connection::active(START, a, b, means);
         let end = |connection, local| End {
             connection,
             local,
-            buffer_bytes,
             script: Vec::new(),
             written: 0,
             finishes: false,
@@ -142,6 +150,8 @@ impl Sim {
         Sim {
             now: START,
             link,
+            budget,
+            buffer_bytes,
             random,
             agenda: BTreeMap::new(),
             sent: 0,
@@ -243,8 +253,8 @@ impl Sim {
         let now = self.now;
         let end = &mut self.ends[to];
         if end.connection.is_none() && Header::read(&segment).unwrap().is_opening() {
-            let size = Size { buffer_bytes: end.buffer_bytes, mtu_bytes: MTU_BYTES };
-            end.connection = Some(Connection::passive(now, end.local, size, next(&mut self.random)));
+            let means = means(&self.budget, self.buffer_bytes, next(&mut self.random));
+            end.connection = Some(Connection::passive(now, end.local, means));
         }
         self.work(to, |connection, now, out| connection.receive(now, &mut segment, out));
     }
@@ -324,6 +334,14 @@ impl Sim {
         }
     }
 
+    /// Ends both, and looks at what is kept of them for others.
+    fn assert_nothing_stays(mut self) {
+        self.ends.iter_mut().for_each(|end| end.connection = None);
+        let kept = self.budget.kept();
+        assert_eq!(kept.len(), 2);
+        assert!(kept.iter().all(|memory| memory.iter().all(|byte| *byte == 0)), "something is left");
+    }
+
     fn connection(&mut self, which: usize) -> &mut Connection {
         self.ends[which].connection.as_mut().unwrap()
     }
@@ -345,6 +363,22 @@ fn every_byte_arrives_once_and_in_order_over_a_rough_link() {
         let mut sim = Sim::new(ROUGH, seed % 2 == 0, 128 * 1024, seed).talk([300_000, 200_000]);
         assert!(sim.run_until(HOUR, Sim::is_said), "seed {seed}");
         sim.assert_heard_all();
+        sim.assert_nothing_stays();
+    }
+}
+
+#[test]
+fn nothing_stays_of_connections_that_are_broken_off() {
+    for seed in 0..200 {
+        // Shorter than the buffers, and longer; with gaps where segments were lost.
+        let bytes = [1, 3000, 40_000, 300_000][seed as usize % 4];
+        let mut sim = Sim::new(ROUGH, seed % 2 == 0, 64 * 1024, seed).talk([bytes, bytes]);
+        sim.ends[0].reads_from = START.saturating_add(HOUR);
+        sim.run_until(Duration::from_millis(15 * (seed % 20)), |_| false);
+        let both = sim.ends.iter().all(|end| end.connection.is_some());
+        if both {
+            sim.assert_nothing_stays();
+        }
     }
 }
 
