@@ -19,6 +19,9 @@ pub(super) const MEMORY_BYTES_MAX: usize = 4 * (BYTES_MAX + 65_536);
 /// Rings when something waits.
 pub type Ring = Box<dyn Fn() + Send + Sync>;
 
+/// What is to be done, once.
+pub(super) type Deed = Box<dyn FnOnce() + Send>;
+
 /// One worker's queue.
 #[derive(Default)]
 pub struct Door {
@@ -31,6 +34,8 @@ pub struct Door {
     held_back: Mutex<Vec<Weak<TcpFlow>>>,
     /// Their number.
     held_back_count: AtomicUsize,
+    /// To be done at the end of the worker's turn. At most one a flow.
+    later: Mutex<Vec<Deed>>,
     ring: OnceLock<Ring>,
 }
 
@@ -130,6 +135,17 @@ impl Door {
         if self.packets.load(Ordering::Acquire) == 0 {
             self.ring();
         }
+    }
+
+    /// Has the worker do it at the end of its turn, which it has begun: done at once it would hold up what is to be sent.
+    pub(super) fn do_later(&self, deed: Deed) {
+        lock(&self.later).push(deed);
+    }
+
+    /// Does what was left for the end of the worker's turn.
+    pub fn end_turn(&self) {
+        let later = std::mem::take(&mut *lock(&self.later));
+        later.into_iter().for_each(|deed| deed());
     }
 
     fn take_waiting(&self, taken: &mut Batch) {

@@ -15,6 +15,7 @@ use super::buffers::Buffers;
 use super::connection::Connection;
 use super::door::From;
 use super::segment::Header;
+use super::stream::TcpStream;
 use super::table::Key;
 use super::wire::Outgoing;
 use crate::clock;
@@ -57,11 +58,16 @@ enum State {
 
 struct Open {
     connection: Connection,
+    /// Called when it stands, or has come to nothing.
+    then: Option<Then>,
     /// Our last acknowledgement, once both ends are done.
     farewell: Option<Box<[u8]>>,
     /// The door will have it polled when there is room.
     is_held_back: bool,
 }
+
+/// What is to happen with a connection once it stands, or has come to nothing.
+pub(super) type Then = Box<dyn FnOnce(Result<TcpStream, NoRoom>) + Send>;
 
 /// There is no memory for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +91,7 @@ impl TcpFlow {
     /// A flow that we open, to send a SYN when it is next polled.
     pub(super) fn active(stack: &Arc<Inner>, key: Key, buffers: Buffers) -> Arc<TcpFlow> {
         let connection = Connection::active(clock::now(), key.local, key.remote, stack.means(buffers));
-        TcpFlow::new(stack, key, 0, State::Open(Box::new(Open::new(connection))))
+        TcpFlow::new(stack, key, 0, State::Open(Box::new(Open::new(connection, None))))
     }
 
     fn new(stack: &Arc<Inner>, key: Key, worker: usize, state: State) -> Arc<TcpFlow> {
@@ -184,17 +190,26 @@ impl TcpFlow {
         }
     }
 
-    /// Answers the SYN.
-    pub(super) fn accept(self: &Arc<Self>, from: From) -> Result<(), NoRoom> {
-        let stack = self.stack.upgrade().ok_or(NoRoom)?;
+    /// Memory for the connection.
+    pub(super) fn buffers(&self) -> Result<Buffers, NoRoom> {
+        self.stack.upgrade().and_then(|stack| stack.budget.grant()).ok_or(NoRoom)
+    }
+
+    /// Answers the SYN. `then` is called once the connection stands or has come to nothing, by the worker that brings the news when
+    /// it has sent what there is to send, or by the clock.
+    pub(super) fn accept(self: &Arc<Self>, from: From, buffers: Buffers, then: Option<Then>) {
         let mut guarded = self.lock();
-        let State::Pending(syn) = &mut guarded.state else { return Ok(()) };
-        let buffers = stack.budget.grant().ok_or(NoRoom)?;
+        let (Some(stack), State::Pending(syn)) = (self.stack.upgrade(), &mut guarded.state) else {
+            drop(guarded);
+            if let Some(then) = then {
+                then(Ok(TcpStream::new(Arc::clone(self))));
+            }
+            return;
+        };
         let mut syn = std::mem::take(syn);
         let connection = Connection::passive(clock::now(), self.key.local, stack.means(buffers));
-        guarded.state = State::Open(Box::new(Open::new(connection)));
+        guarded.state = State::Open(Box::new(Open::new(connection, then)));
         self.work(guarded, from, |connection, now, out| connection.receive(now, &mut syn, out));
-        Ok(())
     }
 
     /// Takes the SYN away from a flow that is to be refused; `None` if the client has gone or was answered.
@@ -260,6 +275,8 @@ impl TcpFlow {
             door.hold_back(Arc::downgrade(self));
         }
         let wakes = open.connection.take_wakes();
+        let is_decided = open.connection.is_established() || open.connection.ending().is_some();
+        let then = open.then.take_if(|_| is_decided);
         let is_orphan = open.connection.is_orphan();
         if open.connection.ending().is_some() && !must_wait {
             // Its stream may still be read; its place is free for another.
@@ -275,13 +292,23 @@ impl TcpFlow {
             self.arm(&stack, &mut guarded.armed, until);
             drop(guarded);
             stack.waiting.push(self);
-        } else if !must_wait && let Some(deadline) = open.connection.deadline(now) {
-            let deadline = deadline.max(now.saturating_add(CALL_DELAY_MIN));
-            if armed.is_none_or(|armed| deadline < armed) {
-                self.arm(&stack, armed, deadline);
+        } else {
+            if !must_wait && let Some(deadline) = open.connection.deadline(now) {
+                let deadline = deadline.max(now.saturating_add(CALL_DELAY_MIN));
+                if armed.is_none_or(|armed| deadline < armed) {
+                    self.arm(&stack, armed, deadline);
+                }
             }
+            drop(guarded);
         }
         wakes.wake();
+        if let Some(then) = then {
+            let stream = TcpStream::new(Arc::clone(self));
+            match from {
+                From::Worker => door.do_later(Box::new(move || then(Ok(stream)))),
+                From::Task => then(Ok(stream)),
+            }
+        }
     }
 
     fn arm(self: &Arc<Self>, stack: &Inner, armed: &mut Option<Instant>, at: Instant) {
@@ -326,7 +353,7 @@ impl TcpFlow {
 }
 
 impl Open {
-    fn new(connection: Connection) -> Open {
-        Open { connection, farewell: None, is_held_back: false }
+    fn new(connection: Connection, then: Option<Then>) -> Open {
+        Open { connection, then, farewell: None, is_held_back: false }
     }
 }

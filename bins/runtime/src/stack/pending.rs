@@ -8,6 +8,7 @@ use router_core::packet::PacketMut;
 use router_core::packet::build::{self, BUILT_BYTES_MAX, BuildError, Notice};
 
 use super::Inner;
+use super::buffers::Buffers;
 use super::door::From;
 use super::echo::EchoFlow;
 use super::flow::{NoRoom, TcpFlow};
@@ -56,22 +57,29 @@ impl PendingTcp {
     ///
     /// # Errors
     /// If there is no memory for its buffers; then it is reset.
-    pub fn accept(self) -> Result<TcpStream, NoRoom> {
-        self.answer_syn(From::Task)
+    pub fn accept(mut self) -> Result<TcpStream, NoRoom> {
+        let buffers = self.buffers()?;
+        let flow = self.flow.take().ok_or(NoRoom)?;
+        flow.accept(From::Task, buffers, None);
+        Ok(TcpStream::new(flow))
     }
 
-    /// The same for a [`Taker`], which need not wake the worker on whose thread it is called.
-    ///
-    /// # Errors
-    /// As for [`PendingTcp::accept`].
-    pub fn accept_at_once(self) -> Result<TcpStream, NoRoom> {
-        self.answer_syn(From::Worker)
+    /// The same for a [`Taker`], which need not wake the worker on whose thread it is called. `then` has the connection when it
+    /// stands, or has come to nothing: until then there is nothing to do for it, and a client that only knocks costs no task. It
+    /// is called at the end of a worker's turn, and must not take long.
+    pub fn accept_at_once(mut self, then: impl FnOnce(Result<TcpStream, NoRoom>) + Send + 'static) {
+        match (self.buffers(), self.flow.take()) {
+            (Ok(buffers), Some(flow)) => flow.accept(From::Worker, buffers, Some(Box::new(then))),
+            (_, flow) => {
+                self.flow = flow;
+                drop(self);
+                then(Err(NoRoom));
+            }
+        }
     }
 
-    fn answer_syn(mut self, from: From) -> Result<TcpStream, NoRoom> {
-        let flow = self.flow.as_ref().ok_or(NoRoom)?;
-        flow.accept(from)?;
-        self.flow.take().map(TcpStream::new).ok_or(NoRoom)
+    fn buffers(&self) -> Result<Buffers, NoRoom> {
+        self.flow.as_ref().ok_or(NoRoom)?.buffers()
     }
 
     /// Says that nobody listens there.

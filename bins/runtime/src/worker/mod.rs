@@ -219,6 +219,7 @@ impl Worker {
         if !locked && (ready.bell || self.leftover || self.is_due(now)) {
             self.housekeep(now)?;
         }
+        self.end_turn_of_stack();
         self.publish_counts();
         Ok(())
     }

@@ -59,6 +59,13 @@ impl Worker {
         self.stack.as_ref().is_some_and(|side| !side.door().is_empty())
     }
 
+    /// All has been sent: what else follows from it.
+    pub(super) fn end_turn_of_stack(&self) {
+        if let Some(side) = &self.stack {
+            side.door().end_turn();
+        }
+    }
+
     /// Decrypted packets to the stack, merged where they continue each other.
     pub(super) fn hand_inbound_to_stack(&mut self) {
         let lost = self.plan.sockets.len() as u64;

@@ -2,10 +2,15 @@
 //! are done. Called by `sockets`; calls `dial`, `pump`.
 //!
 //! The dial begins on the thread of the worker that brings the SYN. A device on this host or behind a fast link has often
-//! answered when it returns, and then that worker takes the answer to the client, too.
+//! answered when it returns, and then that worker takes the answer to the client, too. No task is woken before the client
+//! has heard of it, and answered.
+
+use std::sync::Arc;
 
 use router_core::packet::build::{Notice, Unreachable};
 use tokio::net::TcpStream as DeviceStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Office;
 use super::counters::Inside;
@@ -14,76 +19,76 @@ use super::pump::{self, Ending};
 use super::reactions::Reaction;
 use crate::stack::{NoRoom, PendingTcp, TcpStream};
 
-/// A connection whose device was dialled.
-pub(super) struct Begun {
-    stage: Stage,
+/// One client's connection, and its place among all.
+struct Visit {
+    office: Arc<Office>,
+    _seat: OwnedSemaphorePermit,
     _inside: Inside,
 }
 
-enum Stage {
-    /// The device has answered, and so was the client, if there was room.
-    Connected(Result<TcpStream, NoRoom>, Dial),
-    Dialling(PendingTcp, Dial),
-    Failed(PendingTcp, Undialled),
-}
-
-/// Dials, without waiting; on a worker's thread.
-pub(super) fn begin(office: &Office, client: PendingTcp) -> Begun {
-    let inside = office.counters.tcp.enter();
-    let stage = match dial::begin(client.local(), &office.settings.sources) {
-        Ok(dial) if dial.is_connected() => Stage::Connected(client.accept_at_once(), dial),
-        Ok(dial) => Stage::Dialling(client, dial),
-        Err(error) => Stage::Failed(client, Undialled::Failed(error)),
-    };
-    Begun { stage, _inside: inside }
-}
-
-/// Serves one connection to its end.
-pub(super) async fn serve(office: &Office, begun: Begun) {
-    match begun.stage {
-        Stage::Connected(client, dial) => match dial.into_stream() {
-            Ok(device) => carry(office, client, device).await,
-            Err(error) => office.note_exhausted(&error),
-        },
-        Stage::Dialling(client, dial) => match dial.end(&office.settings, client.gone()).await {
-            Ok(device) => carry(office, client.accept(), device).await,
-            Err(undialled) => refuse(office, client, &undialled),
-        },
-        Stage::Failed(client, undialled) => refuse(office, client, &undialled),
+/// Dials, without waiting, on a worker's thread. A task serves the connection to its end.
+pub(super) fn begin(office: Arc<Office>, tasks: &Handle, client: PendingTcp, seat: OwnedSemaphorePermit) {
+    let visit = Visit { _inside: office.counters.tcp.enter(), office, _seat: seat };
+    // Dropping a task's handle leaves it alone.
+    match dial::begin(client.local(), &visit.office.settings.sources) {
+        Ok(dial) if dial.is_connected() => {
+            let tasks = tasks.clone();
+            client.accept_at_once(move |client| drop(tasks.spawn(visit.connected(client, dial))));
+        }
+        Ok(dial) => drop(tasks.spawn(visit.dialling(client, dial))),
+        Err(error) => visit.refuse(client, &Undialled::Failed(error)),
     }
 }
 
-async fn carry(office: &Office, client: Result<TcpStream, NoRoom>, device: DeviceStream) {
-    office.counters.dials_connected.add(1);
-    let Ok(client) = client else {
-        office.counters.no_room.add(1);
-        pump::break_off(&device);
-        return;
-    };
-    match pump::run(client, device, &office.counters).await {
-        Ending::Closed => {}
-        Ending::ClientReset => office.counters.reset_by_clients.add(1),
-        Ending::DeviceReset => office.counters.reset_by_devices.add(1),
+impl Visit {
+    async fn connected(self, client: Result<TcpStream, NoRoom>, dial: Dial) {
+        match dial.into_stream() {
+            Ok(device) => self.carry(client, device).await,
+            Err(error) => self.office.note_exhausted(&error),
+        }
     }
-}
 
-fn refuse(office: &Office, client: PendingTcp, undialled: &Undialled) {
-    let (counters, device) = (&office.counters, client.local());
-    let reaction = match undialled {
-        Undialled::Abandoned => return counters.dials_abandoned.add(1),
-        Undialled::TimedOut => {
-            counters.dials_timed_out.add(1);
-            Reaction::Notice(Notice::Unreachable(Unreachable::Host))
+    async fn dialling(self, client: PendingTcp, dial: Dial) {
+        match dial.end(&self.office.settings, client.gone()).await {
+            Ok(device) => self.carry(client.accept(), device).await,
+            Err(undialled) => self.refuse(client, &undialled),
         }
-        Undialled::Failed(error) => {
-            let reaction = office.judge(error);
-            counters.dial_failed(reaction);
-            tracing::debug!(%device, %error, "a device is not reached");
-            reaction
+    }
+
+    async fn carry(&self, client: Result<TcpStream, NoRoom>, device: DeviceStream) {
+        let counters = &self.office.counters;
+        counters.dials_connected.add(1);
+        let Ok(client) = client else {
+            counters.no_room.add(1);
+            pump::break_off(&device);
+            return;
+        };
+        match pump::run(client, device, counters).await {
+            Ending::Closed => {}
+            Ending::ClientReset => counters.reset_by_clients.add(1),
+            Ending::DeviceReset => counters.reset_by_devices.add(1),
         }
-    };
-    match reaction.notice() {
-        None => client.reset(),
-        Some(notice) => client.unreachable(notice, None),
+    }
+
+    fn refuse(&self, client: PendingTcp, undialled: &Undialled) {
+        let (office, device) = (&self.office, client.local());
+        let counters = &office.counters;
+        let reaction = match undialled {
+            Undialled::Abandoned => return counters.dials_abandoned.add(1),
+            Undialled::TimedOut => {
+                counters.dials_timed_out.add(1);
+                Reaction::Notice(Notice::Unreachable(Unreachable::Host))
+            }
+            Undialled::Failed(error) => {
+                let reaction = office.judge(error);
+                counters.dial_failed(reaction);
+                tracing::debug!(%device, %error, "a device is not reached");
+                reaction
+            }
+        };
+        match reaction.notice() {
+            None => client.reset(),
+            Some(notice) => client.unreachable(notice, None),
+        }
     }
 }

@@ -38,23 +38,19 @@ pub(super) struct Dial {
     is_connected: bool,
 }
 
-/// Asks `device` for a connection, and does not wait.
+/// Asks `device` for a connection, and does not wait. A worker's packets do, so that what can be asked for later is.
 ///
 /// # Errors
 /// What the system says at once.
 pub(super) fn begin(device: SocketAddr, sources: &Sources) -> io::Result<Dial> {
-    let socket = Socket::new(Domain::for_address(device), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(device), kind, Some(Protocol::TCP))?;
     if let Some(source) = sources.towards(device.ip()) {
         error_queue::share_ports(socket.as_fd())?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    // What the client's stack has held back it has held back already.
-    socket.set_tcp_nodelay(true)?;
-    // Urgent data stay where they are in the stream.
+    // Urgent data stay where they are in the stream, and may be the first that come.
     set_socket_oobinline(&socket, true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))?;
     let is_connected = match socket.connect(&device.into()) {
         Ok(()) => true,
         // On one host, and between hosts that are only as far apart as a cable, the answer may have come meanwhile.
@@ -73,8 +69,12 @@ impl Dial {
     /// The connection, to be called within a runtime. It may not stand yet.
     ///
     /// # Errors
-    /// If the runtime cannot watch it.
+    /// If the system does not take an option, or the runtime cannot watch it.
     pub(super) fn into_stream(self) -> io::Result<TcpStream> {
+        // What the client's stack has held back it has held back already.
+        self.socket.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+        self.socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))?;
         TcpStream::from_std(self.socket.into())
     }
 

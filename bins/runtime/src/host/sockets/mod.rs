@@ -69,24 +69,18 @@ pub fn taker(settings: SocketsSettings, counters: Arc<SocketsCounters>, tasks: H
 
 impl Office {
     fn seat(self: Arc<Self>, tasks: &Handle, arrival: Arrival, seat: OwnedSemaphorePermit) {
-        // Dropping the handle leaves the task alone.
-        drop(match arrival {
-            Arrival::Tcp(client) => {
-                let begun = connections::begin(&self, client);
-                tasks.spawn(async move {
-                    connections::serve(&self, begun).await;
-                    drop(seat);
-                })
-            }
-            Arrival::Udp(flow) => tasks.spawn(async move {
+        // Dropping a task's handle leaves it alone.
+        match arrival {
+            Arrival::Tcp(client) => connections::begin(self, tasks, client, seat),
+            Arrival::Udp(flow) => drop(tasks.spawn(async move {
                 datagrams::serve(&self, flow).await;
                 drop(seat);
-            }),
-            Arrival::Echo(flow) => tasks.spawn(async move {
+            })),
+            Arrival::Echo(flow) => drop(tasks.spawn(async move {
                 ping::serve(&self, flow).await;
                 drop(seat);
-            }),
-        });
+            })),
+        }
     }
 
     /// A flow for which there is no seat: refused if that costs nothing, else forgotten.

@@ -67,6 +67,7 @@ async fn carry(from: Stack, to: Stack) {
             to.receive(0, header, &[IoSlice::new(&room[..len])]);
             tokio::task::yield_now().await;
         }
+        from.door(0).end_turn();
         // What the other direction made answers to packets is behind the door without a ring.
         let _ = tokio::time::timeout(Duration::from_micros(200), rung.notified()).await;
     }

@@ -1,5 +1,6 @@
 //! TCP from end to end.
 
+use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -162,6 +163,62 @@ async fn a_foreign_connection_waits_without_buffers_until_it_is_answered() {
         let (near_end, far_end) = soon(async { tokio::join!(connecting, answering) }).await;
         assert_eq!(near_end.unwrap().local_addr(), far_end.peer_addr());
     }
+}
+
+/// Has all foreign connections answered at once, and hands on what comes of them.
+fn answered_at_once(stack: &Stack) -> mpsc::UnboundedReceiver<Result<TcpStream, NoRoom>> {
+    let (sender, connections) = mpsc::unbounded_channel();
+    let take = move |arrival| {
+        if let Arrival::Tcp(pending) = arrival {
+            let sender = sender.clone();
+            pending.accept_at_once(move |connection| drop(sender.send(connection)));
+        }
+    };
+    stack.set_foreign(Box::new(take)).unwrap();
+    connections
+}
+
+#[tokio::test]
+async fn a_connection_that_was_answered_at_once_is_handed_over_when_it_stands_or_has_come_to_nothing() {
+    let at: SocketAddr = "192.0.2.7:22".parse().unwrap();
+    let cable = Cable::new();
+    let mut connections = answered_at_once(&cable.far);
+    let mut client = soon(cable.near.connect(near(at), at)).await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    let mut stream = soon(connections.recv()).await.unwrap().unwrap();
+    let mut heard = [0; 5];
+    soon(stream.read_exact(&mut heard)).await.unwrap();
+    assert_eq!((&heard, stream.peer_addr()), (b"hello", client.local_addr()));
+
+    // One that only knocks, and one that says then that it did not mean it.
+    let knock = |flags: fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>, sequence| {
+        let builder = PacketBuilder::ipv4([10, 0, 0, 9], [192, 0, 2, 7], 64).tcp(4000, 22, sequence, 8000);
+        let mut packet = Vec::new();
+        flags(builder).write(&mut packet, &[]).unwrap();
+        cable.far.receive(0, VirtioHeader::default(), &[IoSlice::new(&packet)]);
+    };
+    knock(PacketBuilderStep::syn, 999);
+    assert!(connections.try_recv().is_err(), "it does not stand yet");
+    assert!(cable.far.stats().buffer_bytes > 0);
+    knock(PacketBuilderStep::rst, 1000);
+    let mut stream = soon(connections.recv()).await.unwrap().unwrap();
+    let reset = soon(stream.read_u8()).await.unwrap_err();
+    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn whoever_answers_at_once_hears_that_there_is_no_room() {
+    let at: SocketAddr = "192.0.2.7:22".parse().unwrap();
+    let is_far = |config: &StackConfig| config.addresses.contains(&far(0)[0].ip());
+    let cable = Cable::with(|config| {
+        if is_far(config) {
+            config.buffer_bytes_max = 1000;
+        }
+    });
+    let mut connections = answered_at_once(&cable.far);
+    let refused = soon(cable.near.connect(near(at), at)).await.err().unwrap();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(soon(connections.recv()).await.unwrap().err(), Some(NoRoom));
 }
 
 #[tokio::test]
