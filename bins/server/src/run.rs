@@ -32,8 +32,8 @@ use crate::http::{App, Certificate, Hosts, Tls, default_names, serve};
 use crate::store::objects::Filter;
 use crate::store::{Store, StoreError};
 
-/// How long requests and agents may take to end. Spec of security: SIGTERM, at most 5 s in all.
-const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long tasks may take to end that are left when all else has. SIGTERM has at most 5 s in all: most of it is for requests.
+const END_LIMIT: Duration = Duration::from_millis(500);
 
 /// Runs the server until a signal ends it.
 pub(crate) fn run(file: &Path, log: &LogOptions) -> Result<(), Failure> {

@@ -247,9 +247,15 @@ fn a_server_that_is_told_to_stop_does_so_in_time() {
     lab_test(|lab| {
         let hq = Headquarters::open(lab)?;
         hq.open_session("INC-55")?;
-        // One who follows changes, one who says nothing, and many who may not come in, which is counted before it is written.
+        // One who follows changes, one whose request has no end, one who says nothing, and many who may not come in, which is
+        // counted before it is written.
         let follow = hq.alice.command_line("events");
         let follower = hq.client.spawn(&["sh", "-c", &follow])?;
+        let slow = format!(
+            "sleep 60 | {} -X POST -H 'Content-Type: application/json' -T -",
+            hq.alice.command_line("sessions")
+        );
+        let slow = hq.client.spawn(&["sh", "-c", &slow])?;
         let silent =
             hq.client.spawn(&["sh", "-c", "sleep 60 | curl -sSk --max-time 60 telnet://203.0.113.1:8443"])?;
         for _ in 0..20 {
@@ -265,7 +271,7 @@ fn a_server_that_is_told_to_stop_does_so_in_time() {
         );
         follower.wait(Duration::from_secs(5))?;
         ensure!(hq.log().contains("the server stops"), "agents were not told:\n{}", hq.log());
-        drop(silent);
+        drop((silent, slow));
         let told = hq
             .server
             .sh(&format!("{} verify-audit --config {}/server.toml", hq.program()?, hq.directory))?

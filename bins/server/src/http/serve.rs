@@ -41,7 +41,7 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const H2_STREAMS_MAX: u32 = 64;
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long requests that are being worked on have when the server stops. The whole stop has 5 s.
-const STOP_TIME: Duration = Duration::from_secs(4);
+const STOP_TIME: Duration = Duration::from_secs(3);
 /// After accepting failed (no descriptors left, mostly): whoever is connected may go meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often what was counted is written and what is over forgotten.
