@@ -247,7 +247,8 @@ fn of_fault(fault: &Fault) -> Failure {
         | Fault::Forbidden(_)
         | Fault::Conflict(_)
         | Fault::Object(_)
-        | Fault::Store(_) => failure.because(fault),
+        | Fault::Store(_)
+        | Fault::Unstored { .. } => failure.because(fault),
     }
 }
 

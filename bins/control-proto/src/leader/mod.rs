@@ -48,6 +48,7 @@ pub struct Leader {
     link: Link,
     /// No lease is longer than one that was granted at this moment; `None`: nobody has said so.
     vouched: Option<Instant>,
+    leases_are_withheld: bool,
 }
 
 /// The connection to the agent.
@@ -154,7 +155,14 @@ impl Leader {
             holdings: Holdings::unknown(now.saturating_add(terms.lease)),
             link: Link::Down,
             vouched: None,
+            leases_are_withheld: false,
         }
+    }
+
+    /// Whether the agent gets no lease, whatever it has: for a server that may not stand by what is wanted, because it could not
+    /// store it. What lease there is runs down.
+    pub fn withhold_leases(&mut self, withhold: bool) {
+        self.leases_are_withheld = withhold;
     }
 
     /// What is wanted.
@@ -478,6 +486,7 @@ impl Leader {
         let Link::Up(up) = &self.link else { return None };
         let may =
             !up.refused_a_snapshot && self.holdings.has(up.synced_from) && self.holdings.is_rid_of_all();
+        let may = may && !self.leases_are_withheld;
         let until = self.vouched.unwrap_or(now).saturating_add(self.terms.lease);
         let length = until.saturating_duration_since(now).min(self.terms.lease);
         self.holdings.acked().filter(|_| may && !length.is_zero()).map(|generation| (generation, length))

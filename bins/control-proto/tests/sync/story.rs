@@ -99,6 +99,21 @@ fn p16_no_lease_is_renewed_while_a_revocation_waits_for_its_answer() {
 }
 
 #[test]
+fn an_agent_whose_leases_are_withheld_learns_of_changes_but_stops_when_its_lease_is_over() {
+    let mut pair = pair_with(2);
+    pair.leader.withhold_leases(true);
+    pair.leader.change([close(0)]).unwrap();
+    pair.run(SECOND);
+    assert_eq!((pair.passes(0), pair.passes(1)), (false, true));
+    pair.run(16 * SECOND);
+    assert!(!pair.passes(1));
+    pair.leader.withhold_leases(false);
+    pair.run(3 * SECOND);
+    assert!(pair.passes(1));
+    pair.assert_in_step();
+}
+
+#[test]
 fn new_sessions_that_wait_do_not_hold_up_the_lease_of_others() {
     let mut pair = pair_with(1);
     pair.latency = Duration::from_millis(900);

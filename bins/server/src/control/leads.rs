@@ -107,8 +107,16 @@ pub(super) async fn keep(control: Control) {
         let rung = control.shared.asked.notified();
         let _ = tokio::time::timeout(BEAT, rung).await;
         if let Err(why) = control.beat().await {
-            tracing::error!(%why, "no sign of life can be stored: leases are not renewed until one is");
+            tracing::error!(%why, "no sign of life can be stored; on a shared store leases are not renewed until one is");
         }
+    }
+}
+
+/// Vouches for what was decided, where nobody else can have decided anything: whether or not the store can be written.
+pub(super) async fn vouch_alone(control: Control) {
+    while !control.shared.is_leaving.load(Ordering::Relaxed) {
+        control.vouch(Moment::now().boot);
+        tokio::time::sleep(BEAT).await;
     }
 }
 
@@ -236,7 +244,6 @@ impl Control {
             let lost: Vec<_> = leads.mine.difference(&mine).copied().collect();
             leads.asked.retain(|agent| !mine.contains(agent));
             (leads.mine, leads.elsewhere) = (mine, elsewhere);
-            leads.vouched = leads.vouched.max(began);
             (gained, lost)
         };
         for agent in lost {
@@ -251,11 +258,21 @@ impl Control {
             self.plan_all().await?;
         }
         if let Some(began) = began {
-            for seat in self.all_seats() {
-                seat.leadership.with(|leader, _| leader.vouch(began));
-            }
+            self.vouch(began);
         }
         Ok(())
+    }
+
+    /// All that was decided until then is known here. Leases may be renewed for one lease from then.
+    fn vouch(&self, at: Instant) {
+        {
+            let mut leads = lock(&self.shared.leads);
+            leads.vouched = leads.vouched.max(Some(at));
+        }
+        for seat in self.all_seats() {
+            self.withhold(&seat);
+            seat.leadership.with(|leader, _| leader.vouch(at));
+        }
     }
 }
 

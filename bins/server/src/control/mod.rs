@@ -13,6 +13,7 @@ mod news;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod presence;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use wg_proto::{Instant, PublicKey};
 
 use self::leads::Leads;
+use self::presence::{Presence, Sight};
 use crate::engine::{DesiredPeer, Engine, Fault};
 use crate::store::leads::Myself;
 use crate::store::objects::Kind;
@@ -82,6 +84,7 @@ struct Seat {
     /// What it has told of sessions, until that is stored.
     report: Mutex<Option<CounterReport>>,
     said: Mutex<Said>,
+    presence: Mutex<Presence>,
 }
 
 /// What an agent said of itself.
@@ -133,6 +136,9 @@ impl Control {
         control.plan_all().await?;
         tokio::spawn(control.engine().clone().hear_others());
         tokio::spawn(leads::keep(control.clone()));
+        if !control.engine().store().is_shared() {
+            tokio::spawn(leads::vouch_alone(control.clone()));
+        }
         tokio::spawn(plan::follow(control.clone(), changes));
         tokio::spawn(plan::watch(control.clone()));
         tokio::spawn(news::take(control.clone(), told));
@@ -221,6 +227,31 @@ impl Control {
         tokio::time::sleep(FAREWELL_TIME).await;
     }
 
+    /// A router gets no lease while the store does not know all that has ended there.
+    fn withhold(&self, seat: &Seat) {
+        let router = RouterId(seat.id.as_u128());
+        let withhold = seat.kind == Kind::Router && self.engine().withholds_leases(router);
+        seat.leadership.with(|leader, _| leader.withhold_leases(withhold));
+    }
+
+    /// Looks how an agent stands, and writes down what has changed.
+    async fn look_at(&self, seat: &Seat) {
+        self.withhold(seat);
+        let sight = seat.leadership.with(|leader, now| {
+            let has_lease = leader.acknowledged().is_some() && now < leader.lapses_at();
+            Sight { is_up: leader.is_up(), has_lease }
+        });
+        let now = Timestamp::now();
+        let mut did = lock(&seat.presence).observed(now, sight).into_iter();
+        while let Some(first) = did.next() {
+            if let Err(why) = self.engine().agent_did(now, seat.kind, seat.id, &first).await {
+                tracing::error!(agent = %seat.id, %why, "cannot write down what an agent did; trying again");
+                lock(&seat.presence).is_untold(std::iter::once(first).chain(did));
+                return;
+            }
+        }
+    }
+
     fn seats(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Seat>>> {
         lock(&self.shared.seats)
     }
@@ -252,6 +283,7 @@ impl Seat {
             watched: Mutex::default(),
             report: Mutex::default(),
             said: Mutex::default(),
+            presence: Mutex::default(),
         }
     }
 

@@ -30,15 +30,18 @@ async fn take_one(control: &Control, seat: &Arc<Seat>, news: News) {
         News::Arrived { software, resumes, .. } => {
             tracing::info!(agent = %seat.id, %software, resumes, "agent connected");
             lock(&seat.said).software = Some(software.to_string());
+            lock(&seat.presence).arrived(software.as_str());
             control.tell_presence();
         }
-        News::Acknowledged(_) => {
+        News::Acknowledged(ack) => {
             lock(&seat.said).problem = None;
+            lock(&seat.presence).acknowledged(&ack);
             control.tell_presence();
             control.confirm(seat).await;
         }
         News::Refused { generation, problem } => {
             tracing::error!(agent = %seat.id, %generation, %problem, "an agent refuses what it is to have");
+            lock(&seat.presence).refused(Timestamp::now(), generation.0, &problem);
             lock(&seat.said).problem = Some(problem.to_string());
         }
         News::Peers(report) if seat.kind == Kind::Router => heard(control, &report),

@@ -92,6 +92,7 @@ pub(super) async fn watch(control: Control) {
         for seat in control.all_seats() {
             control.confirm(&seat).await;
             control.store_report(&seat).await;
+            control.look_at(&seat).await;
         }
     }
 }
@@ -147,11 +148,15 @@ impl Control {
 
     /// Plans some sessions: the grant of each comes, changes or goes.
     async fn plan_sessions(&self, sessions: &[Uuid]) -> Result<(), Fault> {
+        // What has ended must go even when the store cannot be asked.
+        let (ended, sessions): (Vec<Uuid>, Vec<Uuid>) =
+            sessions.iter().partition(|session| self.engine().has_ended_unstored(**session));
+        self.take_away(&ended);
         if sessions.is_empty() {
             return Ok(());
         }
         let _turn = self.shared.planning.lock().await;
-        let planned = self.engine().plan_sessions(sessions).await?;
+        let planned = self.engine().plan_sessions(&sessions).await?;
         let connectors = lock(&self.shared.connectors).clone();
         for seat in self.all_seats().into_iter().filter(|seat| seat.kind == Kind::Router) {
             let router = RouterId(seat.id.as_u128());
@@ -177,6 +182,18 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Sessions of whose end the store does not know.
+    fn take_away(&self, ended: &[Uuid]) {
+        if ended.is_empty() {
+            return;
+        }
+        for seat in self.all_seats().into_iter().filter(|seat| seat.kind == Kind::Router) {
+            let removed = ended.iter().map(|session| ItemKey::Grant(SessionId(session.as_u128())));
+            seat.change(removed.map(Step::Remove).collect());
+            self.withhold(&seat);
+        }
     }
 
     /// Plans one device: its tunnel comes, changes or goes.

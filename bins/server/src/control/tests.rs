@@ -148,7 +148,7 @@ async fn p16_a_server_without_its_database_renews_no_lease_and_calls_nothing_clo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p16_while_the_store_is_locked_no_lease_is_renewed_and_then_all_comes_back() {
+async fn p16_while_the_store_is_locked_leases_go_on_until_something_ends_that_cannot_be_stored() {
     let (_files, store) = sqlite_store().await;
     let size = Size { users: 1, targets: 2, routers: 1, roles: 1 };
     let plant = Plant::build(&store, size).await;
@@ -157,14 +157,26 @@ async fn p16_while_the_store_is_locked_no_lease_is_renewed_and_then_all_comes_ba
     let session = server.open(&plant, 0).await;
     server.is(&plant, &session, SessionState::Active).await;
     let leadership = server.control.leadership(plant.routers[0]).unwrap();
-    let has_lease = || leadership.with(|leader, now| leader.lapses_at() > now);
+    let lapses_at = || leadership.with(|leader, _| leader.lapses_at());
+    let is_held = || {
+        let session = router_core::rules::SessionId(session.id.as_u128());
+        leadership.with(|leader, now| leader.standing(now, session) != control_proto::Standing::Closed)
+    };
     let lock = store.write().await.unwrap();
-    until("the last lease to be over", LIMIT, async || !has_lease()).await;
+    let before = lapses_at();
+    until("leases beyond all that were granted before", LIMIT, async || {
+        lapses_at() > before.saturating_add(TERMS.lease)
+    })
+    .await;
+    assert!(is_held());
     let ended = server.engine.end_session(Timestamp::now(), &plant.root(), session.id, None).await;
-    assert!(ended.is_err(), "what cannot be stored is not said to be done");
+    assert!(matches!(ended, Err(crate::engine::Fault::Unstored { sessions: 1, .. })), "{ended:?}");
+    until("the router to be rid of it", LIMIT, async || !is_held()).await;
+    until("the last lease to be over", LIMIT, async || {
+        leadership.with(|leader, now| leader.lapses_at() <= now)
+    })
+    .await;
     drop(lock);
-    until("a lease", LIMIT, async || has_lease()).await;
-    server.is(&plant, &session, SessionState::Active).await;
-    server.end(&plant, &session).await;
+    until("a lease", LIMIT, async || leadership.with(|leader, now| leader.lapses_at() > now)).await;
     server.is(&plant, &session, SessionState::Closed).await;
 }

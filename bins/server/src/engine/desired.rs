@@ -164,7 +164,7 @@ impl Engine {
         let session = session_of(record)?;
         let waiting = waiting_for(&session).to_vec();
         // One that cannot be enforced any more is not enforced; recheck ends it.
-        let grant = match session.is_open() {
+        let grant = match session.is_open() && !self.has_ended_unstored(record.id) {
             true => self.compile(tx, ways, &session).await?.ok(),
             false => None,
         };

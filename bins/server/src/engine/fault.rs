@@ -6,7 +6,7 @@ use sluice_api::FieldProblem;
 use crate::store::StoreError;
 use crate::store::objects::{Kind, ObjectFault};
 
-/// Why something was not done. Nothing was changed.
+/// Why something was not done. Unless it says otherwise, nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// The document is wrong: where, and what.
@@ -41,6 +41,14 @@ pub(crate) enum Fault {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Sessions have ended for their routers, but the store could not be told. The only fault after which something has changed.
+    #[error("{sessions} sessions were ended, but that could not be stored yet: {why}")]
+    Unstored {
+        /// How many.
+        sessions: usize,
+        /// Why not.
+        why: StoreError,
+    },
 }
 
 impl From<ObjectFault> for Fault {

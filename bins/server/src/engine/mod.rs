@@ -5,6 +5,7 @@
 //! Time is an argument everywhere, so that tests say what it is.
 
 mod actor;
+mod agents;
 mod approvals;
 mod complete;
 mod counted;
@@ -19,6 +20,7 @@ mod recheck;
 mod record;
 mod rights;
 mod sessions;
+mod unstored;
 mod view;
 mod ways;
 mod world;
@@ -35,11 +37,13 @@ use router_core::flow::Caps;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use self::unstored::Unstored;
 use crate::store::Store;
 use crate::store::leads::Myself;
 use crate::store::objects::Kind;
 
 pub(crate) use self::actor::Actor;
+pub(crate) use self::agents::AgentDid;
 pub(crate) use self::complete::Managed;
 pub(crate) use self::counted::Carried;
 pub(crate) use self::desired::{AgentIdentity, Desired, DesiredPeer, NamedGrant, PlannedSession};
@@ -124,6 +128,8 @@ struct Live {
     myself: Option<Myself>,
     /// The session that was looked at last of those that are looked at in turns.
     looked_at: Option<(Timestamp, Uuid)>,
+    /// Sessions that have ended, although the store could not be told.
+    unstored: Unstored,
 }
 
 impl Engine {

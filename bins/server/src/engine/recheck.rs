@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::record::session_of;
 use super::rights::Rights;
 use super::sessions::save;
+use super::unstored::Ending;
 use super::ways::Ways;
 use super::{Actor, Change, Engine, Fault};
 use crate::store::objects::Kind;
@@ -29,14 +30,28 @@ impl Engine {
             let mut tx = self.store().read().await?;
             self.warn(&mut tx, self.ticked(now), now).await?;
             let looked_at = self.worth_a_look(&mut tx, now).await?;
-            self.due(&mut tx, &looked_at, now).await?
+            self.must_end(&mut tx, looked_at, now).await?
         };
+        self.store_unstored(now).await?;
         if due.is_empty() {
             return Ok(());
         }
+        match self.end_due(&due, now).await {
+            Err(Fault::Store(fault)) => {
+                // Routers know themselves when a session expires, and so does whoever reads the store later.
+                let revoked = due.iter().filter(|(_, why)| *why != EndReason::Expired);
+                let endings = revoked.map(|(record, why)| Ending::new(record, *why));
+                Err(self.end_unstored(&Actor::system(), None, endings.collect::<Result<_, _>>()?, fault))
+            }
+            done => done,
+        }
+    }
+
+    async fn end_due(&self, due: &[(SessionRecord, EndReason)], now: Timestamp) -> Result<(), Fault> {
         let mut tx = self.store().write().await?;
         // They may have changed since they were looked at.
-        let again = tx.sessions_of(&due).await?;
+        let sessions: Vec<_> = due.iter().map(|(record, _)| record.id).collect();
+        let again = tx.sessions_of(&sessions).await?;
         let ended = self.recheck(&mut tx, again, now).await?;
         self.commit(tx, ended.into_iter().map(Change::Session)).await?;
         Ok(())
@@ -130,9 +145,16 @@ impl Engine {
         Ok(ended)
     }
 
-    async fn due(&self, tx: &mut Tx, records: &[SessionRecord], now: Timestamp) -> Result<Vec<Uuid>, Fault> {
-        let judged = self.judged(tx, records, now).await?;
-        Ok(judged.into_iter().map(|(place, _)| records[place].id).collect())
+    /// Those of the sessions that must end, and why.
+    async fn must_end(
+        &self,
+        tx: &mut Tx,
+        mut records: Vec<SessionRecord>,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionRecord, EndReason)>, Fault> {
+        records.retain(|record| !self.has_ended_unstored(record.id));
+        let judged = self.judged(tx, &records, now).await?;
+        Ok(judged.into_iter().map(|(place, why)| (records[place].clone(), why)).collect())
     }
 
     /// Which of the sessions must end, by their places, and why.

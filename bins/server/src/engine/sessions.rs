@@ -14,6 +14,7 @@ use sluice_api::{EndSessions, FieldProblem, OpenSession, Page, Seconds, SessionV
 use uuid::Uuid;
 
 use super::record::{self, new_record, session_of, update_record};
+use super::unstored::Ending;
 use super::ways::Ways;
 use super::world::StoredTarget;
 use super::{Actor, Change, Engine, Fault, events};
@@ -127,6 +128,24 @@ impl Engine {
         id: Uuid,
         reason: Option<&str>,
     ) -> Result<SessionView, Fault> {
+        match self.store_end_of_one(now, actor, id, reason).await {
+            Err(Fault::Store(why)) => {
+                let mut tx = self.store().read().await?;
+                let record = seen_session(&mut tx, actor, id).await?;
+                let ending = Ending::new(&record, why_ended(actor, record.user, Scope::Session)?)?;
+                Err(self.end_unstored(actor, reason, vec![ending], why))
+            }
+            done => done,
+        }
+    }
+
+    async fn store_end_of_one(
+        &self,
+        now: Timestamp,
+        actor: &Actor,
+        id: Uuid,
+        reason: Option<&str>,
+    ) -> Result<SessionView, Fault> {
         let mut tx = self.store().write().await?;
         let mut record = seen_session(&mut tx, actor, id).await?;
         let why = why_ended(actor, record.user, Scope::Session)?;
@@ -140,6 +159,25 @@ impl Engine {
 
     /// Ends all sessions that are described; returns them.
     pub(crate) async fn end_sessions(
+        &self,
+        now: Timestamp,
+        actor: &Actor,
+        which: &EndSessions,
+    ) -> Result<Vec<SessionView>, Fault> {
+        match self.store_end_of_all(now, actor, which).await {
+            Err(Fault::Store(why)) => {
+                let mut tx = self.store().read().await?;
+                let mut endings = Vec::new();
+                for record in described(&mut tx, actor, which).await? {
+                    endings.push(Ending::new(&record, why_ended(actor, record.user, scope_of(which))?)?);
+                }
+                Err(self.end_unstored(actor, which.reason.as_deref(), endings, why))
+            }
+            done => done,
+        }
+    }
+
+    async fn store_end_of_all(
         &self,
         now: Timestamp,
         actor: &Actor,

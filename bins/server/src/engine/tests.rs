@@ -12,9 +12,12 @@ use tempfile::TempDir;
 
 use super::complete::Managed;
 use super::*;
+use crate::store::StoreError;
 use crate::store::audit::{AuditFilter, Verified};
 use crate::store::sessions::SessionFilter;
 use crate::store::tests::{postgres_store, sqlite_store};
+
+mod failing;
 
 /// An installation: a router, two users with a device each, a connector with a device, a few targets.
 struct World {
@@ -512,7 +515,8 @@ async fn documents_are_checked_against_what_else_there_is() {
             | Fault::UnknownApproval(_)
             | Fault::Refused(_)
             | Fault::Conflict(_)
-            | Fault::Store(_)) => panic!("{other:?}"),
+            | Fault::Store(_)
+            | Fault::Unstored { .. }) => panic!("{other:?}"),
         }
     }
     let device = |ip: &str| json!({ "name": "pad", "user": "alice", "router": "r1", "public_key": key(50), "client_ip": ip });

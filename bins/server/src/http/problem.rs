@@ -247,6 +247,11 @@ impl From<Fault> for ApiError {
             Fault::Conflict(why) => ApiError::new(ProblemKind::Conflict, why),
             Fault::Object(fault) => fault.into(),
             Fault::Store(error) => error.into(),
+            Fault::Unstored { sessions, why } => {
+                let said =
+                    format!("{sessions} sessions were ended, which is not stored yet; it is tried again");
+                ApiError { detail: said, ..why.into() }
+            }
         }
     }
 }

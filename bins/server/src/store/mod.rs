@@ -126,6 +126,14 @@ impl Store {
         Ok(Store { pools, watch: Arc::default() })
     }
 
+    /// Whether other servers may be at work on it: then what this one last read need not be what is so.
+    pub(crate) fn is_shared(&self) -> bool {
+        match &self.pools {
+            Pools::Sqlite { .. } => false,
+            Pools::Postgres(_) => true,
+        }
+    }
+
     /// Begins to write; nobody else writes until it ends.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
         let begun = match &self.pools {
