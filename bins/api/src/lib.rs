@@ -35,4 +35,6 @@ pub use target::{
     WindowSpec,
 };
 pub use token::{FirstAdmin, LogIn, LoggedIn, NewToken, SetPassword, TokenSpec, TokenView, WhoAmI};
-pub use user::{AddedDevice, DeviceSpec, NewDevice, Right, RoleGrantSpec, RoleSpec, TenantSpec, UserSpec};
+pub use user::{
+    AddedDevice, DeviceSpec, DeviceState, NewDevice, Right, RoleGrantSpec, RoleSpec, TenantSpec, UserSpec,
+};

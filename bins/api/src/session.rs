@@ -107,6 +107,9 @@ pub struct SessionView {
     /// The same in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending_text: Option<String>,
+    /// What was said by whoever ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending_reason: Option<String>,
     /// Where its rules are.
     pub routers: Vec<RouterProgress>,
     /// What it carried.

@@ -122,6 +122,22 @@ pub struct DeviceSpec {
     pub client_ip: IpAddr,
 }
 
+/// How a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceState {
+    /// Which.
+    pub name: String,
+    /// Whose.
+    pub user: String,
+    /// Its address inside the tunnel.
+    #[schema(value_type = String)]
+    pub client_ip: IpAddr,
+    /// When a router last had something authentic from it, since the server runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub heard: Option<Timestamp>,
+}
+
 /// A device that was just added, with what its configuration says of the router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedDevice {

@@ -21,7 +21,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// All programs that labs use and the base system may lack.
-pub const TOOLS: [Tool; 24] = [
+pub const TOOLS: [Tool; 26] = [
     tool("ip", "iproute2"),
     tool("ss", "iproute2"),
     tool("setpriv", "util-linux"),
@@ -45,6 +45,9 @@ pub const TOOLS: [Tool; 24] = [
     tool("sqlite3", "sqlite3"),
     tool("rsyslogd", "rsyslog"),
     tool("strace", "strace"),
+    // The console is used as people use it.
+    tool("chromium", "chromium"),
+    tool("chromedriver", "chromium-driver"),
     // Its own programs are in a directory that is on no path; this one is always.
     tool("psql", "postgresql"),
 ];

@@ -29,7 +29,10 @@ Made {directory}: configuration, key, certificate, store.
 Start the server:
   sluice-server run --config {file}
 
-Then make the first administrator, within an hour, with this one-time token:
+Then make the first administrator, within an hour and once. In a browser, which warns of a certificate that it does not
+know (look whether its SHA-256 fingerprint is the one below):
+  https://{https}/first-admin#{token}
+or at the command line:
   sluice login https://{https} --first-admin --fingerprint {fingerprint}
   token: {token}",
         directory = options.directory.display(),

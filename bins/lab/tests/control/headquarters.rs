@@ -20,7 +20,7 @@ pub(crate) const LAPTOP: &str = "10.77.0.1";
 /// Where the server tells metrics.
 pub(crate) const METRICS: &str = "127.0.0.1:9586";
 const SERVER: &str = "203.0.113.1";
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Headquarters {
     pub(crate) client: Host,
@@ -155,6 +155,16 @@ impl Headquarters {
             Ok((session["state"] == "active").then_some(()))
         })?;
         Ok(id)
+    }
+
+    /// Where the console is.
+    pub(crate) fn origin(&self) -> &'static str {
+        "https://203.0.113.1:8443"
+    }
+
+    /// Where the server runs.
+    pub(crate) fn server(&self) -> &Host {
+        &self.server
     }
 
     pub(crate) fn verify_audit(&self) -> Result<()> {

@@ -192,9 +192,14 @@ impl Engine {
         Ok(judged)
     }
 
+    /// When a client was last heard, since this server runs.
+    pub(crate) fn heard_at(&self, client_ip: IpAddr) -> Option<Timestamp> {
+        self.live().heard.get(&client_ip).copied()
+    }
+
     /// When a client was last heard; since this server runs, if it does not know.
     fn last_heard(&self, client_ip: IpAddr) -> Timestamp {
-        let heard = self.live().heard.get(&client_ip).copied();
+        let heard = self.heard_at(client_ip);
         heard.unwrap_or(self.shared.started).max(self.shared.started)
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn new_record(
         acknowledged: false,
         since: None,
         ended_by: None,
+        said: None,
         packets: [0; 2],
         last_packet: None,
         told: BTreeMap::new(),
@@ -68,7 +69,7 @@ pub(crate) fn new_record(
         bytes: [0, 0],
         body,
     };
-    update_record(&mut record, session);
+    update_record(&mut record, session, None);
     record
 }
 
@@ -115,8 +116,11 @@ pub(crate) fn session_of(record: &SessionRecord) -> Result<Session, StoreError> 
 }
 
 /// Puts a session's changes into its record.
-pub(crate) fn update_record(record: &mut SessionRecord, session: &Session) {
+pub(crate) fn update_record(record: &mut SessionRecord, session: &Session, said: Option<&str>) {
     let body = &mut record.body;
+    if let Some(said) = said {
+        body.said = Some(said.to_owned());
+    }
     record.expires = session.expires.map(|expiry| timestamp(expiry.at));
     body.limit = session.expires.map(|expiry| expiry.limit.code().to_owned());
     body.approval = session.approval.map(|approval| Uuid::from_u128(approval.0));

@@ -339,7 +339,7 @@ pub(super) async fn save(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    update_record(record, session);
+    update_record(record, session, reason);
     tx.update_session(record).await?;
     if let Some(happened) = happened {
         write_down(tx, &happened, actor, record, reason, now).await?;

@@ -63,6 +63,7 @@ fn view(record: &SessionRecord, routers: Vec<RouterProgress>) -> Result<SessionV
         closed: record.closed,
         ending: record.ending.clone(),
         ending_text: why.map(|why| why.to_string()),
+        ending_reason: body.said,
         routers,
         traffic: Traffic {
             bytes_out: record.bytes[0],

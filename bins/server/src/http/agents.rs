@@ -1,11 +1,12 @@
-//! How routers, connectors and mappings are: what is stored of them, with what they say of themselves while connected.
+//! How routers, connectors, mappings and devices are: what is stored of them, with what they say of themselves while connected.
 
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 use sluice_api::{
-    ConnectorSpec, ConnectorState, MappingSpec, MappingState, Object, Page, RouterSpec, RouterState,
+    ConnectorSpec, ConnectorState, DeviceSpec, DeviceState, MappingSpec, MappingState, Object, Page,
+    RouterSpec, RouterState,
 };
 
 use super::App;
@@ -63,6 +64,20 @@ pub(super) async fn mappings(
         name: mapping.spec.name.clone(),
         virtual_port: mapping.spec.virtual_port.unwrap_or_default(),
         last_used: None,
+    })
+    .await
+}
+
+pub(super) async fn devices(
+    State(app): State<App>,
+    permit: Permit,
+    Params(query): Params<ListQuery>,
+) -> Result<Response, ApiError> {
+    states::<DeviceSpec, _>(&app, &permit, query, |device| DeviceState {
+        name: device.spec.name.clone(),
+        user: device.spec.user.clone(),
+        client_ip: device.spec.client_ip,
+        heard: app.engine().heard_at(device.spec.client_ip),
     })
     .await
 }

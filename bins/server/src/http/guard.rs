@@ -172,6 +172,11 @@ fn check_intent(principal: &Principal, method: &Method, headers: &HeaderMap) -> 
     Err(ApiError::new(ProblemKind::CrossSite, said))
 }
 
+/// What the API must know of a browser whose page asks it.
+pub(super) fn carry_source(from: &http::Extensions, to: &mut http::Extensions) {
+    to.insert(source_of(from));
+}
+
 fn source_of(extensions: &http::Extensions) -> Source {
     extensions.get::<Source>().copied().unwrap_or(Source(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
 }

@@ -1,4 +1,4 @@
-//! The HTTP API under `/api/v1`. Read first: docs/control-plane.md; spec of P18, P21 and P23 in SECURITY.md.
+//! The HTTP API under `/api/v1`, and the console's pages over it. Read first: docs/control-plane.md; spec of P18, P21 and P23 in SECURITY.md.
 //! Called by the server's `main`; calls auth and engine.
 //!
 //! All routes stand in one table ([`routes`]), with what each does: the router, the permissions and the OpenAPI document
@@ -35,6 +35,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::Uri;
 use jiff::Timestamp;
 use sluice_runtime::host::metrics::Readiness;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -125,16 +126,17 @@ impl App {
         for route in routes::all() {
             router = router.route(route.path, route.guarded(self));
         }
+        let api: Router = router.method_not_allowed_fallback(wrong_method).with_state(self.clone());
+        // The console asks behind what follows, so that one request of a browser is checked and counted once.
+        let console = sluice_console::router(api.clone(), guard::carry_source);
         let from_elsewhere = CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site());
         // The last layer is the first that a request meets.
-        router
-            .method_not_allowed_fallback(wrong_method)
+        api.merge(console)
             .fallback(unknown_route)
             .layer(from_fn_with_state(self.clone(), guard::bound_work))
             .layer(from_elsewhere)
             .layer(from_fn_with_state(self.clone(), guard::check_source))
             .layer(from_fn_with_state(self.clone(), guard::always_answer))
-            .with_state(self.clone())
     }
 
     /// Resolves when the server must end because the store may not be what was written.
@@ -219,9 +221,13 @@ impl fmt::Debug for App {
     }
 }
 
-async fn unknown_route() -> ApiError {
+async fn unknown_route(uri: Uri) -> Response {
+    if !uri.path().starts_with("/api/") {
+        return sluice_console::not_found().await;
+    }
     ApiError::new(ProblemKind::UnknownRoute, "there is nothing at this path")
         .remedy("see /api/v1/openapi.json")
+        .into_response()
 }
 
 async fn wrong_method() -> ApiError {

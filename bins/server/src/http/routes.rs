@@ -6,10 +6,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use sluice_api::{
     AccessTarget, AddedDevice, ApprovalView, AskApproval, AuditEvent, ChainState, Change, ConnectorSpec,
-    ConnectorState, DecideApproval, DeviceSpec, EndSession, EndSessions, Explain, Explanation, ExtendSession,
-    FirstAdmin, LogIn, LoggedIn, MappingSpec, MappingState, NewDevice, NewToken, Object, OpenSession,
-    RoleSpec, RouterSpec, RouterState, SessionView, SetPassword, TargetSpec, TenantSpec, TokenSpec,
-    TokenView, UserSpec, WhoAmI,
+    ConnectorState, DecideApproval, DeviceSpec, DeviceState, EndSession, EndSessions, Explain, Explanation,
+    ExtendSession, FirstAdmin, LogIn, LoggedIn, MappingSpec, MappingState, NewDevice, NewToken, Object,
+    OpenSession, RoleSpec, RouterSpec, RouterState, SessionView, SetPassword, TargetSpec, TenantSpec,
+    TokenSpec, TokenView, UserSpec, WhoAmI,
 };
 use utoipa::ToSchema;
 
@@ -122,6 +122,9 @@ pub(super) fn all() -> Vec<ApiRoute> {
             .with(objects::PARAMS),
         get("/api/v1/state/mappings", Some(Action::ReadHealth), agents::mappings, "How mappings are used")
             .gives_page::<MappingState>()
+            .with(objects::PARAMS),
+        get("/api/v1/state/devices", Some(Action::ReadDevices), agents::devices, "How devices of users are")
+            .gives_page::<DeviceState>()
             .with(objects::PARAMS),
         get("/api/v1/sessions", Some(Action::ReadSessions), sessions::list, "Sessions, newest first")
             .gives_page::<SessionView>()

@@ -34,6 +34,9 @@ pub(crate) struct SessionBody {
     pub(crate) since: Option<i64>,
     /// Who ended it, if an administrator did.
     pub(crate) ended_by: Option<Uuid>,
+    /// What was said when it was ended.
+    #[serde(default)]
+    pub(crate) said: Option<String>,
     /// Packets from the client, and to it.
     #[serde(default)]
     pub(crate) packets: [u64; 2],

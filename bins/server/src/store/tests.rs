@@ -268,6 +268,7 @@ fn session(number: u128, client_ip: &str) -> SessionRecord {
             acknowledged: true,
             since: None,
             ended_by: None,
+            said: None,
             packets: [0, 0],
             last_packet: None,
             told: [(id(300), Told { packets: [1, 2], bytes: [3, 4] })].into(),

@@ -18,7 +18,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sluice-router", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     ("sluice-connector", &["sluice-runtime", "control-proto", "router-core", "wg-proto"]),
     ("sluice-api", &[]),
-    ("sluice-server", &["sluice-api", "sluice-runtime", "control-proto", "router-core", "wg-proto"]),
+    ("sluice-console", &["sluice-api"]),
+    (
+        "sluice-server",
+        &["sluice-api", "sluice-console", "sluice-runtime", "control-proto", "router-core", "wg-proto"],
+    ),
     (
         "sluice",
         &[

@@ -1,6 +1,7 @@
 //! The API as clients see it: real engine, real store, requests through the whole router.
 
 mod connections;
+mod console;
 mod objects;
 mod permissions;
 mod requests;
