@@ -23,7 +23,7 @@ mod verdict;
 pub use config::{FLOW_V4_BYTES, FLOW_V6_BYTES, Mode, NodeConfig};
 #[cfg(feature = "sim")]
 pub use datapath::Question;
-pub use datapath::{Explanation, FlowView, Heard};
+pub use datapath::{EndedFlow, Explanation, FlowView, Heard, Refusals, RefusedPacket};
 pub use node::{Event, Node, NodeTransmit, NodeWake};
 pub use verdict::{
     Counters, DropReason, Egress, Forward, Ingress, Offload, Reaction, Refusal, Verdict, reaction,

@@ -13,7 +13,7 @@ use wg_proto::{
 };
 
 use crate::config::{Mode, NodeConfig};
-use crate::datapath::{Explanation, FlowView, Path, interface};
+use crate::datapath::{EndedFlow, Explanation, FlowView, Path, Refusals, interface};
 use crate::rules::{Applied, ApplyError, Rule, RuleError, RuleSnapshot, SessionId, SessionView, SnatPool};
 use crate::verdict::{Counters, DropReason, Egress, Forward, Ingress, Offload, Verdict};
 
@@ -330,6 +330,22 @@ impl Node {
     /// A session, with what it has carried.
     pub fn session(&self, id: SessionId) -> Option<SessionView> {
         self.path.session(id)
+    }
+
+    /// Keeps from now on what is over and what was refused, until it is taken: at most so many flows, of which the oldest are
+    /// lost. 0: nothing, which is how a node begins.
+    pub fn keep_journal(&mut self, flows_max: usize) {
+        self.path.shared.journal.keep(flows_max);
+    }
+
+    /// At most `max` flows that are over, the oldest first; and how many could not be kept since the last time.
+    pub fn take_ended_flows(&mut self, max: usize) -> (Vec<EndedFlow>, u64) {
+        self.path.shared.journal.take_flows(max)
+    }
+
+    /// What was refused since the last time, one entry for each side that it came from.
+    pub fn take_refusals(&mut self) -> Vec<Refusals> {
+        self.path.shared.journal.take_refusals()
     }
 
     /// Totals since the node was made. The device has its own: [`Device::counters`].

@@ -141,6 +141,8 @@ audit_kinds! {
     SessionExtended = 10_302 "session-extended",
     /// A user was told that a session will end.
     SessionExpiryNotified = 10_303 "session-expiry-notified",
+    /// A router refused packets of somebody: so many since the last such event.
+    PacketsRefused = 10_304 "packets-refused",
     /// A request waits for an approval.
     ApprovalRequested = 10_310 "approval-requested",
     /// A request was approved.

@@ -198,6 +198,10 @@ pub(super) fn release<A: Family>(
         return;
     }
     side.nat.release(tick, flow);
+    if shared.journal.is_kept() {
+        let session = shared.rules.owner_of(flow.meta.session);
+        shared.journal.ended(flow, session);
+    }
     if let Some((used, _)) = shared.rules.used_mut(flow.meta.session) {
         used.closed(flow.phase, holds_port(&flow.original, &flow.reply));
     }

@@ -6,7 +6,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use wg_proto::Instant;
 
-use super::family::{Family, egress_of, leg_in};
+use super::family::{Family, egress_of, ends_of, leg_in, tuple_of};
+use super::journal::{RefusedPacket, is_telling};
 use super::pieces::Sender;
 use super::{Passed, Road, Shared};
 use crate::fragments::Refused;
@@ -96,6 +97,11 @@ impl<A: Family> Road<'_, A> {
     #[cold]
     pub(super) fn refuse(&mut self, packet: &PacketMut<'_>, stop: Stop) -> Verdict {
         self.shared.counters.drop(stop.reason());
+        if self.shared.journal.is_kept() && is_telling(stop.reason()) {
+            let ends = ends_of(&tuple_of::<A>(packet));
+            let last = RefusedPacket { reason: stop.reason(), protocol: packet.protocol(), ends };
+            self.shared.journal.refused(self.ingress, last);
+        }
         self.poison(packet, stop.reason());
         let is_told = match stop.reaction() {
             Answer::Silence => false,

@@ -18,6 +18,7 @@ mod family;
 mod icmp_error;
 mod identification;
 pub(crate) mod interface;
+mod journal;
 mod outbox;
 mod pieces;
 #[cfg(any(test, feature = "sim"))]
@@ -48,6 +49,8 @@ pub use control::FlowView;
 pub use explain::{Explanation, Heard};
 use family::{Family, egress_of, ends_of, leg_in, tuple_of};
 use identification::Identifications;
+pub(crate) use journal::Journal;
+pub use journal::{EndedFlow, Refusals, RefusedPacket};
 use outbox::Outbox;
 use pieces::{FirstVerdict, Sender};
 #[cfg(any(test, feature = "sim"))]
@@ -75,6 +78,7 @@ pub(crate) struct Shared {
     identifications: Identifications,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
+    pub(crate) journal: Journal,
     turn: Turn,
 }
 
@@ -409,6 +413,7 @@ impl Shared {
             outbox: Outbox::default(),
             turn: Turn::default(),
             counters: Counters::default(),
+            journal: Journal::default(),
             settings: Settings {
                 tunnel_mtu_bytes: config.tunnel_mtu_bytes,
                 tun_mtu_bytes: config.tun_mtu_bytes,

@@ -87,6 +87,8 @@ pub struct Removed<A> {
     pub phase: Phase,
     /// When a packet last refreshed it.
     pub last_seen: Tick,
+    /// Bytes in the original direction, and back.
+    pub bytes: [u64; 2],
 }
 
 /// A stored flow.
@@ -132,8 +134,7 @@ impl<A: Address> Flow<'_, A> {
 
     /// Bytes counted in this direction; goes round after 2^48.
     pub fn bytes(&self, direction: Direction) -> u64 {
-        let end = direction.index();
-        u64::from(self.hot.bytes_high[end]) << 32 | u64::from(self.hot.bytes_low[end])
+        self.hot.bytes(direction)
     }
 
     /// The path MTU learnt for packets in the original direction, if any.
@@ -253,7 +254,13 @@ impl<A: Address> Hot<A> {
             meta: self.meta(),
             phase: self.phase(),
             last_seen: self.last_seen,
+            bytes: Direction::BOTH.map(|direction| self.bytes(direction)),
         }
+    }
+
+    fn bytes(&self, direction: Direction) -> u64 {
+        let end = direction.index();
+        u64::from(self.bytes_high[end]) << 32 | u64::from(self.bytes_low[end])
     }
 
     pub(super) fn disown(&mut self) {

@@ -227,6 +227,11 @@ impl Rules {
         self.slots.id_of(session)
     }
 
+    /// The session that a flow is or was of, if that was not long ago.
+    pub(crate) fn owner_of(&self, session: SessionRef) -> Option<SessionId> {
+        self.slots.owner_of(session)
+    }
+
     /// All sessions, in the order of their slots.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
         self.slots.iter()

@@ -75,6 +75,8 @@ pub(super) enum Listing {
 pub(super) struct Slots {
     pulses: Vec<Pulse>,
     records: Vec<Option<Record>>,
+    /// Which session each slot had in the generation before, so that its flows are known when they go.
+    before: Vec<(u64, SessionId)>,
     free: Vec<u32>,
     by_id: HashTable<u32>,
     hasher: SipHash,
@@ -82,8 +84,9 @@ pub(super) struct Slots {
     node_deadline: Instant,
 }
 
-/// Memory of a slot: pulse, record, its places in the list of free ones and in the table of numbers.
-pub(super) const SLOT_BYTES: usize = size_of::<Pulse>() + size_of::<Option<Record>>() + 16;
+/// Memory of a slot: pulse, record, who had it before, its places in the list of free ones and in the table of numbers.
+pub(super) const SLOT_BYTES: usize =
+    size_of::<Pulse>() + size_of::<Option<Record>>() + size_of::<(u64, SessionId)>() + 16;
 
 impl Session {
     /// Compiles a rule.
@@ -135,6 +138,7 @@ impl Slots {
         Slots {
             pulses: Vec::with_capacity(capacity),
             records: Vec::with_capacity(capacity),
+            before: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
             by_id: HashTable::with_capacity(capacity),
             hasher,
@@ -185,6 +189,7 @@ impl Slots {
         let pulse = &mut self.pulses[slot as usize];
         let closed = SessionRef { slot, generation: pulse.generation };
         pulse.generation += 1;
+        self.before[slot as usize] = (closed.generation, record.session.id);
         self.free.push(slot);
         Some(closed)
     }
@@ -292,6 +297,12 @@ impl Slots {
         self.session(session.slot).filter(|_| is_present).map(|session| session.id)
     }
 
+    /// The same, also in the generation before.
+    pub(super) fn owner_of(&self, session: SessionRef) -> Option<SessionId> {
+        let before = || self.before.get(session.slot as usize).filter(|(was, _)| *was == session.generation);
+        self.id_of(session).or_else(|| before().map(|(_, id)| *id))
+    }
+
     pub(super) fn of_peer(&self, peer: PeerIndex) -> Vec<SessionId> {
         let sessions = self.records.iter().flatten().map(|record| &record.session);
         sessions.filter(|session| session.peers().any(|it| it == peer)).map(|session| session.id).collect()
@@ -316,8 +327,11 @@ impl Slots {
 
     /// Starts a new generation in an occupied slot: the flows so far are dead, the session goes on.
     pub(super) fn end_flows(&mut self, slot: u32) {
-        self.pulses[slot as usize].generation += 1;
+        let pulse = &mut self.pulses[slot as usize];
+        let ended = pulse.generation;
+        pulse.generation += 1;
         if let Some(record) = &mut self.records[slot as usize] {
+            self.before[slot as usize] = (ended, record.session.id);
             record.used = SessionUse::default();
         }
     }
@@ -354,6 +368,7 @@ impl Slots {
         self.free.pop().unwrap_or_else(|| {
             self.pulses.push(Pulse::new(0));
             self.records.push(None);
+            self.before.push((u64::MAX, SessionId(0)));
             (self.pulses.len() - 1) as u32
         })
     }

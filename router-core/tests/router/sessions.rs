@@ -6,7 +6,7 @@ use router_core::flow::Caps;
 use router_core::packet::{PacketMut, TcpFlags, Transport};
 use router_core::rules::{Rule, SessionId};
 use router_core::sim::wire;
-use router_core::{DropReason, Egress, Event, NodeConfig};
+use router_core::{DropReason, Egress, Event, Ingress, NodeConfig};
 
 use crate::desk::*;
 
@@ -98,6 +98,57 @@ fn flt_7_udp_hears_prohibited_on_its_next_packet_from_either_end() {
         assert_prohibited(&desk.site_sends(answer.clone()).answered());
         assert_eq!(desk.site_sends(answer).dropped(), DropReason::NoFlow);
     }
+}
+
+#[test]
+fn what_is_over_and_what_was_refused_is_kept_for_whoever_asks_for_it() {
+    for net in BOTH {
+        let mut desk = Desk::ready();
+        let (from, to) = (at(net.alice, 5000), at(net.target, 22));
+        let nothing = at(net.target, 4444);
+        desk.connect(&from, &to);
+        desk.alice_sends(tcp(&from, &nothing, TcpFlags::SYN, 1, 0, b""));
+        desk.node.close_session(desk.now, session_of(net));
+        desk.wait(Duration::ZERO);
+        assert_eq!(desk.node.take_ended_flows(10), (vec![], 0), "nobody has asked");
+        assert_eq!(desk.node.take_refusals(), []);
+
+        let mut desk = Desk::ready();
+        desk.node.keep_journal(2);
+        let ends = desk.connect(&from, &to);
+        for port in [5001, 5002] {
+            desk.alice_sends(tcp(&at(net.alice, port), &nothing, TcpFlags::SYN, 1, 0, b""));
+        }
+        assert_eq!(desk.node.take_ended_flows(10), (vec![], 0), "it is not over");
+        desk.node.close_session(desk.now, session_of(net));
+        desk.wait(Duration::ZERO);
+        let (flows, lost) = desk.node.take_ended_flows(10);
+        assert_eq!((flows.len(), lost, flows[0].session), (1, 0, session_of(net)));
+        assert_eq!(flows[0].reply.reversed(), ends);
+        assert!(flows[0].bytes[0] > 0 && flows[0].bytes[1] > 0, "{flows:?}");
+        let refusals = desk.node.take_refusals();
+        assert_eq!((refusals.len(), refusals[0].packets), (1, 2), "{refusals:?}");
+        assert_eq!(refusals[0].from, Ingress::Peer(desk.alice));
+        assert_eq!(
+            (refusals[0].last.reason, refusals[0].last.ends.ports.source),
+            (DropReason::NotAllowed, 5002)
+        );
+        assert_eq!(desk.node.take_refusals(), []);
+    }
+}
+
+#[test]
+fn of_more_that_is_over_than_is_kept_the_oldest_is_lost_and_counted() {
+    let mut desk = Desk::ready();
+    desk.node.keep_journal(2);
+    for port in 5000..5005 {
+        desk.connect(&at(V4.alice, port), &at(V4.target, 22));
+    }
+    desk.node.close_session(desk.now, session_of(V4));
+    desk.wait(Duration::ZERO);
+    let (flows, lost) = desk.node.take_ended_flows(1);
+    assert_eq!((flows.len(), lost), (1, 3));
+    assert_eq!(desk.node.take_ended_flows(10).0.len(), 1);
 }
 
 #[test]
