@@ -142,7 +142,11 @@ impl Connector {
                 answers::report(&collect::status(&self.program, "connector", &texts))
             }
             Request::Flows { max } => answers::flows(&self.program, max, answer),
-            Request::Explain { .. } | Request::SessionOpen { .. } | Request::SessionClose { .. } => {
+            Request::Explain { .. }
+            | Request::SessionOpen { .. }
+            | Request::SessionClose { .. }
+            | Request::AccessAdd(_)
+            | Request::AccessRemove { .. } => {
                 Err(Refusal::new("a connector does not do that", "Ask a router."))
             }
         }

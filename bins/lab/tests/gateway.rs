@@ -1,6 +1,9 @@
 //! A router behind somebody else's VPN gateway: clients' packets arrive unencrypted on its TUN.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use serde_json::json;
 use sluice_lab::services::{Direction, Nginx};
 use sluice_lab::sluice::Program;
 use sluice_lab::topology::{Chain, ChainConfig, Entry, Lan, LanConfig, Spot};
@@ -90,4 +93,65 @@ fn router_and_connector_give_up_what_they_do_not_need_and_tell_what_they_count()
 
 fn metrics(program: &Program) -> Result<sluice_lab::Output> {
     program.host().sh("curl -sS --fail --max-time 5 http://127.0.0.1:9586/metrics")
+}
+
+/// What PrivX calls when a session begins and ends, with its arguments as they come, at a router that has no server.
+#[test]
+fn a_session_of_privx_opens_the_way_and_closes_it() {
+    lab_test(|lab| {
+        let lan = Lan::start(lab, &LanConfig { src_nat: true, entry: Entry::Gateway, by_sockets: false })?;
+        let mut bare = lan.router.config.clone();
+        bare.sessions.clear();
+        bare.targets.clear();
+        lan.router.reload(&bare)?;
+        let [device, _] = Lan::TARGET;
+        let [client, _] = Lan::CLIENT;
+        let one = |ip: &str| json!({ "start": ip, "end": ip });
+        let port = |port: u16| json!({ "start": port, "end": port });
+        let network = json!({
+            "src": client, "src_nat": true,
+            "dst": [
+                { "selector": { "ip": one(device), "proto": "tcp", "port": port(8080) },
+                  "nat": { "addr": Lan::DEVICE[0], "port": 80 } },
+                { "selector": { "ip": one(device), "proto": "TCP", "port": port(7000) }, "nat": { "addr": Lan::DEVICE[0] } },
+            ],
+        });
+        let router =
+            json!({ "client_ip_pool": ["10.77.0.0/24"], "parameters": "anything", "hostname": "gw" });
+        let session = json!({ "session_id": "5f", "target_id": "9b", "target_name": "prod web" });
+        let integration = json!({ "type": "l3rules", "source_id": "1", "source_name": "n" });
+        let privx = |verb: &str, network: &serde_json::Value| {
+            lan.router
+                .program
+                .ask(&format!("privx {verb} '{network}' '{router}' '{session}' '{integration}'"))
+        };
+        let page = || lan.client.sh(&format!("curl -sS --max-time 2 http://{device}:8080/"));
+        ensure!(!page()?.succeeded(), "reached before the session");
+
+        for _ in 0..2 {
+            privx("add", &network)?.ok()?;
+        }
+        ensure!(page()?.ok()?.stdout == Nginx::greeting("device"), "no page with the session");
+        let shown = lan.router.program.status()?;
+        ensure!(shown.json().to_string().contains("prod_web"), "{}", shown.json());
+        lan.router.reload(&bare)?;
+        ensure!(page()?.succeeded(), "a reload took what was granted");
+        let server = probe::accept(&lan.device, 7000)?;
+        let held = probe::hold(&lan.client, device, 7000)?;
+
+        let foreign = json!({ "src": "192.0.2.77", "dst": network["dst"] });
+        let refused = privx("add", &foreign)?;
+        ensure!(!refused.succeeded() && refused.stderr.contains("192.0.2.77"), "{refused}");
+        let broken = lan.router.program.ask("privx add '{' '{}' '{}'")?;
+        ensure!(broken.code == Some(3), "{broken}");
+
+        for _ in 0..2 {
+            privx("del", &network)?.ok()?;
+        }
+        for end in [&held, &server] {
+            end.wait_for_log("ended: ", Duration::from_secs(10))?;
+        }
+        ensure!(!page()?.succeeded(), "reached after the session");
+        Ok(())
+    });
 }

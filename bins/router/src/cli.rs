@@ -73,6 +73,12 @@ Environment: LOG_LEVEL=verbose|error|silent, WG_PROCESS_FOREGROUND=1, WG_TUN_NAM
     #[command(subcommand)]
     Session(SessionCommand),
 
+    /// What SSH PrivX calls when a network access session begins and ends: its router types exec and sshexec.
+    ///
+    /// Both may be called again, and change nothing then. What was granted lasts until it is taken back or the router ends.
+    #[command(subcommand)]
+    Privx(PrivxCommand),
+
     /// Print a new private key.
     Genkey,
 
@@ -126,6 +132,37 @@ pub(crate) enum SessionCommand {
     Open(OpenOptions),
     /// End a session: its flows end with it, in both directions, at once.
     Close(CloseOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivxCommand {
+    /// Let a client reach a network target.
+    Add(PrivxOptions),
+    /// Take that back: its flows end with it, in both directions, at once.
+    Del(PrivxOptions),
+}
+
+/// The arguments as PrivX has them. Each is a JSON document, or the name of a file that has one.
+#[derive(Debug, Args)]
+pub(crate) struct PrivxOptions {
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+
+    /// Who reaches what: {"src", "dst": [{"selector", "nat"}], "src_nat"}.
+    #[arg(value_name = "NETWORK")]
+    pub(crate) network: String,
+
+    /// The router: its "parameters" may name the admin socket by an absolute path.
+    #[arg(value_name = "ROUTER")]
+    pub(crate) router: String,
+
+    /// Which session: {"session_id", "target_id", "target_name"}.
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+
+    /// What an integration adds; it means nothing here.
+    #[arg(value_name = "STATIC")]
+    pub(crate) integration: Option<String>,
 }
 
 #[derive(Debug, Args)]

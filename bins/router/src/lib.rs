@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod packet_text;
 mod plan;
+mod privx;
 mod rules;
 mod run;
 mod wireguard;
@@ -53,6 +54,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Command::Flows(options) => done(print::flows(&options, ADMIN_SOCKET_DEFAULT)),
         Command::Explain(options) => done(ask::explain(&options)),
         Command::Session(command) => done(ask::session(&command)),
+        Command::Privx(command) => done(privx::run(&command)),
     }
 }
 

@@ -19,6 +19,7 @@ use wg_proto::Instant;
 
 use crate::check;
 use crate::config::RouterConfig;
+use crate::config::granted::Granted;
 use crate::config::session::Session;
 use crate::config::target::{Destination, Target};
 use crate::config::ways::Way;
@@ -45,15 +46,29 @@ pub(crate) fn of_session(
     let Some(target) = config.target(&session.target) else { return Vec::new() };
     let Some(lease) = lease(session, moment) else { return Vec::new() };
     let Some(subject) = subject(config, session.client_ip, peers) else { return Vec::new() };
-    let permission = Permission {
+    ways::rules(&permission(config, subject, target, lease), |way| id(session, way))
+}
+
+/// The rules of access that stands in no file. They last until it is taken back.
+pub(crate) fn of_granted(config: &RouterConfig, granted: &Granted, peers: &PeerNumbers) -> Vec<Rule> {
+    let Some(subject) = subject(config, granted.client_ip(), peers) else { return Vec::new() };
+    ways::rules(&permission(config, subject, &granted.target, None), |way| id_granted(granted, way))
+}
+
+fn permission(
+    config: &RouterConfig,
+    subject: Subject,
+    target: &Target,
+    lease: Option<Instant>,
+) -> Permission {
+    Permission {
         subject,
         exits: target.destinations.iter().map(exit).collect(),
         src_nat: target.src_nat,
         deny: target.deny_signal.unwrap_or(config.deny_signal),
         lease,
         caps: Caps::default(),
-    };
-    ways::rules(&permission, |way| id(session, way))
+    }
 }
 
 /// The identities that the rules of a session can have.
@@ -61,11 +76,34 @@ pub(crate) fn ids(session: &Session) -> [SessionId; 3] {
     Way::ALL.map(|way| id(session, way))
 }
 
+/// The same of access that stands in no file.
+pub(crate) fn ids_granted(granted: &Granted) -> [SessionId; 3] {
+    Way::ALL.map(|way| id_granted(granted, way))
+}
+
+fn id_granted(granted: &Granted, way: Way) -> SessionId {
+    rule_id::of(&["granted", &granted.asked.id, way.name()])
+}
+
 /// What all rules are called, for status.
 pub(crate) fn texts(config: &RouterConfig, sessions: &[Session]) -> RuleTexts {
     let pairs = sessions.iter().flat_map(|session| Way::ALL.map(|way| (session, way)));
-    let sessions = pairs.filter_map(|(session, way)| Some((id(session, way), text(config, session, way)?)));
+    let sessions = pairs.filter_map(|(session, way)| {
+        let target = config.target(&session.target)?;
+        Some((id(session, way), text(config, session.client_ip, target, way)))
+    });
     sessions.chain(page_rules(config).into_iter().map(|(rule, text)| (rule.id, text))).collect()
+}
+
+/// What the rules of access that stands in no file are called.
+pub(crate) fn texts_granted<'a>(
+    config: &'a RouterConfig,
+    granted: &'a [Granted],
+) -> impl Iterator<Item = (SessionId, RuleText)> + 'a {
+    let pairs = granted.iter().flat_map(|granted| Way::ALL.map(|way| (granted, way)));
+    pairs.map(|(granted, way)| {
+        (id_granted(granted, way), text(config, granted.client_ip(), &granted.target, way))
+    })
 }
 
 /// Clients may ask for the status page.
@@ -73,20 +111,19 @@ fn page_rules(config: &RouterConfig) -> Vec<(Rule, RuleText)> {
     status_page::rules(&config.node, &config.client_ip_pool)
 }
 
-fn text(config: &RouterConfig, session: &Session, way: Way) -> Option<RuleText> {
-    let target = config.target(&session.target)?;
-    let destinations = of_way(session, target, way).map(|destination| {
+fn text(config: &RouterConfig, client_ip: IpAddr, target: &Target, way: Way) -> RuleText {
+    let destinations = of_way(client_ip, target, way).map(|destination| {
         let (sent, becomes) = check::in_words(destination);
         format!("{sent} -> {becomes}")
     });
-    let client = config.client_at(session.client_ip);
+    let client = config.client_at(client_ip);
     let client = client.map_or(String::new(), |client| format!(" ({})", client.name));
-    Some(RuleText {
+    RuleText {
         target: target.name.clone(),
-        source: format!("{}{client}", session.client_ip),
+        source: format!("{client_ip}{client}"),
         destinations: destinations.collect(),
         src_nat: target.src_nat || way == Way::Sockets,
-    })
+    }
 }
 
 fn id(session: &Session, way: Way) -> SessionId {
@@ -116,8 +153,8 @@ fn exit(destination: &Destination) -> Exit {
 }
 
 /// The destinations of the client's IP version that leave by `way`.
-fn of_way<'a>(session: &Session, target: &'a Target, way: Way) -> impl Iterator<Item = &'a Destination> {
-    let v4 = session.client_ip.is_ipv4();
+fn of_way(client_ip: IpAddr, target: &Target, way: Way) -> impl Iterator<Item = &Destination> {
+    let v4 = client_ip.is_ipv4();
     target.destinations.iter().filter(move |destination| {
         destination.way == way && destination.selector.ip().start().is_ipv4() == v4
     })

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use router_core::Node;
 use router_core::rules::{Applied, SessionId};
 use serde_json::{Value, json};
-use sluice_runtime::host::admin::{AdminServer, Answer, Refusal, Request, answers, collect};
+use sluice_runtime::host::admin::{AccessRequest, AdminServer, Answer, Refusal, Request, answers, collect};
 use sluice_runtime::host::arguments::LogOptions;
 use sluice_runtime::host::failure::Failure;
 use sluice_runtime::host::main_loop;
@@ -20,8 +20,9 @@ use sluice_runtime::host::program::Program;
 use sluice_runtime::host::status_page::Page;
 use sluice_runtime::service::Wakes;
 
-use crate::access::Access;
+use crate::access::{Access, Asked};
 use crate::config::RouterConfig;
+use crate::config::granted::Granted;
 use crate::config::session::Session;
 use crate::packet_text;
 use crate::plan::plan;
@@ -140,9 +141,23 @@ impl Router {
             .prepare(&config.operations, &config.confinement(&self.file))
             .map_err(|fault| fault.to_string())?;
         let mut access = self.access();
-        let rules = |peers: &_, moment| rules::snapshot(&config, &config.sessions, peers, moment);
-        let applied = self.program.reload(plan(&config), rules).map_err(|fault| fault.to_string())?;
-        *access = Access::of(config);
+        let (new, lost) = Access::of(config).keeping(&access.granted);
+        let rules = |peers: &_, moment| {
+            let mut snapshot = rules::snapshot(&new.config, &new.sessions, peers, moment);
+            let granted =
+                new.granted.iter().flat_map(|granted| rules::of_granted(&new.config, granted, peers));
+            snapshot.rules.extend(granted);
+            snapshot
+        };
+        let applied = self.program.reload(plan(&new.config), rules).map_err(|fault| fault.to_string())?;
+        for (granted, why) in lost {
+            tracing::error!(
+                id = granted.asked.id,
+                why = why.what,
+                "reload ends access that is no longer legal"
+            );
+        }
+        *access = new;
         operations.take(prepared);
         Ok(applied)
     }
@@ -167,7 +182,56 @@ impl Router {
                 self.open(|access| access.admit(client_ip, &target, expires, now))
             }
             Request::SessionClose { id } => self.close(&id),
+            Request::AccessAdd(asked) => self.grant(&asked),
+            Request::AccessRemove { id } => Ok(self.withdraw(&id)),
         }
+    }
+
+    fn grant(&self, asked: &AccessRequest) -> Result<Value, Refusal> {
+        let mut access = self.access();
+        let (granted, replaces) = match access.grant(asked)? {
+            Asked::There(granted) => return Ok(json!({ "opened": texts_of(&rules::ids_granted(&granted)) })),
+            Asked::New { granted, replaces } => (granted, replaces),
+        };
+        let config = &access.config;
+        let opened = self.program.runtime().with_node(|node, now| {
+            let withdraw = |node: &mut Node, granted: &Granted| {
+                for id in rules::ids_granted(granted) {
+                    node.close_session(now, id);
+                }
+            };
+            if let Some(before) = &replaces {
+                withdraw(node, before);
+            }
+            for rule in rules::of_granted(config, &granted, &PeerNumbers::of(node.device())) {
+                if let Err(error) = node.open_session(now, &rule) {
+                    withdraw(node, &granted);
+                    return Err(Refusal::new(format!("the node refuses it: {error}"), "Look at status."));
+                }
+            }
+            Ok(())
+        });
+        // What it would have taken the place of is gone either way.
+        if replaces.is_some() {
+            access.take_granted(&asked.id);
+        }
+        opened?;
+        tracing::info!(id = asked.id, client_ip = %asked.client_ip, target = granted.target.name, "access granted");
+        let ids = texts_of(&rules::ids_granted(&granted));
+        access.granted.push(granted);
+        Ok(json!({ "opened": ids }))
+    }
+
+    fn withdraw(&self, id: &str) -> Value {
+        let Some(granted) = self.access().take_granted(id) else { return json!({ "closed": [] }) };
+        let ids = rules::ids_granted(&granted);
+        self.program.runtime().with_node(|node, now| {
+            for id in ids {
+                node.close_session(now, id);
+            }
+        });
+        tracing::info!(id, client_ip = %granted.client_ip(), target = granted.target.name, "access withdrawn");
+        json!({ "closed": texts_of(&ids) })
     }
 
     fn open(&self, admit: impl FnOnce(&mut Access) -> Result<Session, Refusal>) -> Result<Value, Refusal> {
@@ -181,7 +245,13 @@ impl Router {
 
     fn close(&self, id: &str) -> Result<Value, Refusal> {
         let mut access = self.access();
-        let session = access.named(id)?;
+        let session = match (access.named(id), access.granted_named(id)) {
+            (Err(_), Some(granted)) => {
+                drop(access);
+                return Ok(self.withdraw(&granted));
+            }
+            (session, _) => session?,
+        };
         let ids = rules::ids(&session);
         let closed = self.program.runtime().with_node(|node, now| {
             ids.into_iter()
@@ -208,6 +278,10 @@ fn open_in(node: &mut Node, config: &RouterConfig, session: &Session) -> Result<
         }
     }
     Ok(rules.iter().map(|rule| rule.id.to_string()).collect())
+}
+
+fn texts_of(ids: &[SessionId]) -> Vec<String> {
+    ids.iter().map(SessionId::to_string).collect()
 }
 
 /// Whether or not there is one.

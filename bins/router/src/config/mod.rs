@@ -2,6 +2,7 @@
 //! told. Called by `run`, `check-config` and reloads; `rules` turns the result into what the node enforces.
 
 pub(crate) mod client;
+pub(crate) mod granted;
 mod indexed;
 pub(crate) mod range;
 pub(crate) mod session;
@@ -165,6 +166,12 @@ impl RouterConfig {
         self.targets.get(name)
     }
 
+    /// Addresses that no destination may have: ours and our clients'.
+    fn own_addresses(&self) -> BTreeSet<IpAddr> {
+        let clients = self.clients.iter().flat_map(|client| &client.addresses);
+        self.node.addresses.iter().chain(clients).copied().collect()
+    }
+
     /// Whether packets of this address may come from a client.
     pub(crate) fn knows_client(&self, address: IpAddr) -> bool {
         self.client_at(address).is_some() || arrives_on_tun(self.tun.as_ref(), &self.client_ip_pool, address)
@@ -317,8 +324,7 @@ fn note_duplicates(
 
 /// No destination holds an address of ours or of a client.
 fn note_own_addresses(config: &RouterConfig, targets: &[(Place, Target)], problems: &mut Problems) {
-    let clients = config.clients.iter().flat_map(|client| &client.addresses);
-    let own: BTreeSet<IpAddr> = config.node.addresses.iter().chain(clients).copied().collect();
+    let own = config.own_addresses();
     for (place, target) in targets {
         for (index, destination) in target.destinations.iter().enumerate() {
             problems.take(&place.field("dst").index(index), not_ours(&own, destination));

@@ -110,7 +110,8 @@ fn target<'a>(
     problems.take(&place.field("target"), found.ok_or_else(|| SessionFault::UnknownTarget(name.to_owned())))
 }
 
-fn of_its_version(client_ip: IpAddr, target: &Target) -> Result<(), SessionFault> {
+/// Whether anything of the target can be reached from an address of this version.
+pub(super) fn of_its_version(client_ip: IpAddr, target: &Target) -> Result<(), SessionFault> {
     let v4 = client_ip.is_ipv4();
     if target.destinations.iter().any(|destination| destination.selector.ip().start().is_ipv4() == v4) {
         return Ok(());

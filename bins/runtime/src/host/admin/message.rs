@@ -40,6 +40,29 @@ pub enum Request {
         /// As `status` shows it.
         id: String,
     },
+    /// Gives a client access to destinations that stand in no file, until that is taken back. Asked again, it changes nothing.
+    AccessAdd(AccessRequest),
+    /// Takes that back. Asked again, it changes nothing.
+    AccessRemove {
+        /// As it was asked for.
+        id: String,
+    },
+}
+
+/// Access that another control plane grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRequest {
+    /// What that control plane calls it.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// The client's overlay address.
+    pub client_ip: IpAddr,
+    /// Whether devices see an address of the router's.
+    pub src_nat: bool,
+    /// Where to, as `dst` of a `[[target]]`.
+    pub dst: Vec<Value>,
 }
 
 /// What the program answers.
@@ -82,6 +105,18 @@ mod tests {
             (r#"{"ask":"flows","max":-5}"#, None),
             (r#"{"ask":"session-close","id":"1"}"#, Some(Request::SessionClose { id: "1".into() })),
             (r#"{"ask":"session-close","id":"1","force":true}"#, None),
+            (r#"{"ask":"access-remove","id":"1/2"}"#, Some(Request::AccessRemove { id: "1/2".into() })),
+            (r#"{"ask":"access-add","id":"1/2","name":"db"}"#, None),
+            (
+                r#"{"ask":"access-add","id":"1","name":"db","client_ip":"10.77.0.2","src_nat":false,"dst":[]}"#,
+                Some(Request::AccessAdd(AccessRequest {
+                    id: "1".into(),
+                    name: "db".into(),
+                    client_ip: [10, 77, 0, 2].into(),
+                    src_nat: false,
+                    dst: Vec::new(),
+                })),
+            ),
             (r#"{"ask":"reboot"}"#, None),
             ("[]", None),
         ] {

@@ -14,5 +14,5 @@ pub mod table;
 mod words;
 
 pub use client::ask;
-pub use message::{Refusal, Reply, Request};
+pub use message::{AccessRequest, Refusal, Reply, Request};
 pub use server::{AdminServer, Answer};
