@@ -14,11 +14,11 @@ use router_core::packet::{PacketMut, TcpFlags, Transport};
 use router_core::sim::wire::{self, PieceRange, Segment};
 use sluice_runtime::offload::{SuperPacket, complete_checksum};
 use sluice_runtime::stack::{
-    Arrival, EchoFlow, PendingTcp, Stack, StackConfig, TcpListener, TcpStream, UdpFlow, UdpSocket,
+    Arrival, EchoFlow, NoRoom, PendingTcp, Stack, StackConfig, TcpListener, TcpStream, UdpFlow, UdpSocket,
 };
 use sluice_runtime::tun::{Gso, PartialChecksum, Segmentation, VirtioHeader};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{Input, Tally, Target};
 
@@ -83,6 +83,8 @@ struct Client {
     acknowledgment: u32,
 }
 
+type Decided = Result<TcpStream, NoRoom>;
+
 struct Play {
     is_v4: bool,
     stack: Stack,
@@ -90,6 +92,8 @@ struct Play {
     socket: UdpSocket,
     arrivals: UnboundedReceiver<Arrival>,
     pending: Vec<PendingTcp>,
+    /// Of those that were answered at once: what they have come to.
+    decided: (UnboundedSender<Decided>, UnboundedReceiver<Decided>),
     streams: Vec<TcpStream>,
     udp: Vec<UdpFlow>,
     echo: Vec<EchoFlow>,
@@ -120,6 +124,7 @@ impl Play {
             arrivals,
             stack,
             pending: Vec::new(),
+            decided: unbounded_channel(),
             streams: Vec::new(),
             udp: Vec::new(),
             echo: Vec::new(),
@@ -244,16 +249,24 @@ impl Play {
             tally.count("client gave up");
         }
         match b % 5 {
-            0 | 1 => match pending.accept() {
-                Ok(stream) => {
-                    tally.count("accepted");
-                    self.streams.push(stream);
-                }
-                Err(_) => tally.count("no room"),
-            },
+            0 => self.decide(pending.accept(), tally),
+            1 => {
+                let decided = self.decided.0.clone();
+                pending.accept_at_once(move |connection| drop(decided.send(connection)));
+            }
             2 => pending.reset(),
             3 => pending.unreachable(Notice::Unreachable(Unreachable::Host), None),
             _ => self.pending.push(pending),
+        }
+    }
+
+    fn decide(&mut self, connection: Decided, tally: &mut Tally) {
+        match connection {
+            Ok(stream) => {
+                tally.count("accepted");
+                self.streams.push(stream);
+            }
+            Err(NoRoom) => tally.count("no room"),
         }
     }
 
@@ -347,6 +360,10 @@ impl Play {
             }
             self.last_sent = packet.to_vec();
             self.check(header, packet, tally);
+        }
+        self.stack.door(0).end_turn();
+        while let Ok(connection) = self.decided.1.try_recv() {
+            self.decide(connection, tally);
         }
         let stats = self.stack.stats();
         assert!(stats.flows <= FLOWS_MAX && stats.buffer_bytes <= BUFFER_BYTES_MAX, "{stats:?}");
