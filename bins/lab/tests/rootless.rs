@@ -168,9 +168,24 @@ fn five_thousand_connections_are_held_within_the_stated_memory() {
 const CONNECTION_BYTES_MAX: u64 = 20 << 10;
 
 #[test]
-fn a_device_that_is_killed_in_mid_transfer_resets_its_clients() {
+fn a_device_that_is_killed_in_mid_transfer_ends_its_connections() {
     lab_test(|lab| {
         let chain = chain(lab, ChainConfig::default())?;
+        let (client, site) = (&chain.client, &chain.sites[0]);
+        site.nginx.file("large", 400_000_000)?;
+        let [v4, v6] = Spot::Device.target(0);
+        let up = format!("head -c 400000000 /dev/zero | curl -sS --max-time 60 -T - http://[{v6}]/up");
+        let transfers = [format!("curl -sS --max-time 60 http://{v4}/large -o /dev/null"), up]
+            .map(|line| client.spawn(&["sh", "-c", &line]));
+        wait_until("both transfers", Duration::from_secs(20), || {
+            let status = sockets(&site.connector.program)?;
+            let moved = |way: &str| status[way].as_u64() > Some(1_000_000);
+            Ok(moved("bytes_to_clients") && moved("bytes_to_devices"))
+        })?;
+        site.nginx.process().signal(Signal::KILL)?;
+        for transfer in transfers {
+            ensure!(!transfer?.wait(Duration::from_secs(20))?.success(), "it went on without the device");
+        }
         for address in Spot::Device.target(0) {
             let server = probe::accept(&chain.sites[0].device, HOLD)?;
             let held = probe::hold(&chain.client, &address, HOLD)?;

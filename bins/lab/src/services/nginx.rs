@@ -62,6 +62,11 @@ impl Nginx {
         Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
+    /// What runs: one process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The host it runs on.
     pub fn host(&self) -> &Host {
         &self.host
