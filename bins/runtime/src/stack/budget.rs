@@ -15,8 +15,10 @@ const SHARE: usize = 64;
 pub(super) const CONNECTION_BYTES_MIN: usize = 16 * 1024;
 /// At most: 2 MiB each way, a gigabit over 16 ms.
 pub(super) const CONNECTION_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// At most this part of the budget is kept for connections to come, within the budget.
+/// At most this part of the budget is kept for connections to come, within the budget,
 const KEPT_PART: usize = 16;
+/// and no more than this: enough for connections that follow each other; after a crowd the rest is the system's again.
+const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bytes that buffers may have, and have.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl Budget {
 
     /// Has memory back that was handed out, all zeroes again.
     pub(super) fn take_back(&self, memory: Box<[u8]>) {
-        let kept_max = self.max / KEPT_PART;
+        let kept_max = kept_max(self.max);
         let mut books = self.lock();
         books.used -= memory.len();
         let surplus = if memory.len() <= kept_max {
@@ -115,6 +117,11 @@ impl Books {
         }
         surplus
     }
+}
+
+/// So much is kept of a budget.
+fn kept_max(max: usize) -> usize {
+    (max / KEPT_PART).min(KEPT_BYTES_MAX)
 }
 
 /// A power of two between the bounds, and never more than is left.
@@ -190,10 +197,11 @@ mod tests {
         let kept_bytes = || budget.kept().iter().map(|memory| memory.len()).sum::<usize>();
         let held: Vec<_> = (0..32).map(|_| budget.exactly(MIB).unwrap()).collect();
         drop(held);
-        assert_eq!((kept_bytes(), budget.used()), (max / KEPT_PART, 0));
+        assert_eq!((kept_bytes(), budget.used()), (kept_max(max), 0));
         // One that is too large to be kept.
         drop(budget.exactly(8 * MIB).unwrap());
-        assert_eq!(kept_bytes(), max / KEPT_PART);
+        assert_eq!(kept_bytes(), kept_max(max));
+        assert_eq!((kept_max(64 * MIB), kept_max(1024 * MIB)), (4 * MIB, 8 * MIB));
         let all = budget.exactly(max - MIB).unwrap();
         assert_eq!((kept_bytes(), budget.used()), (MIB, max - MIB));
         drop(budget.exactly(MIB / 2).unwrap());
