@@ -103,7 +103,10 @@ fn reply(request: &Request, answer: &mut Answer<'_>) -> Result<Value, Refusal> {
             (0..*max.min(&4)).for_each(|flow| answer.item(&flow).expect("nothing fails in memory"));
             Ok(json!({ "flows": max.min(&4) }))
         }
-        Request::SessionOpen { .. } | Request::SessionClose { .. } => Err(Refusal::new(REFUSED, "Do not.")),
+        Request::SessionOpen { .. }
+        | Request::SessionClose { .. }
+        | Request::AccessAdd(_)
+        | Request::AccessRemove { .. } => Err(Refusal::new(REFUSED, "Do not.")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a user may open, and what is in the way.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -80,6 +82,100 @@ pub struct FailedCheck {
     pub code: String,
     /// The same in a sentence, with what to do.
     pub text: String,
+}
+
+/// Asks what becomes of a packet, the first of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainPacket {
+    /// Whose; absent: one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// From which address; absent: that of the device, or of the user's only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_ip: Option<IpAddr>,
+    /// From which of the user's devices, in place of its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Where it is sent, before any translation.
+    #[schema(value_type = String)]
+    pub destination: IpAddr,
+    /// `tcp`, `udp`, `icmp` (also for IPv6), or a protocol's number.
+    pub proto: String,
+    /// To which port; for protocols that have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// What becomes of a packet, as far as the server knows. Routers say themselves what they do with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PacketExplanation {
+    /// From which address.
+    #[schema(value_type = String)]
+    pub client_ip: IpAddr,
+    /// Whether it passes.
+    pub verdict: PacketVerdict,
+    /// The session that means it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Uuid>,
+    /// That session's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The rule that lets it pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<PacketRule>,
+    /// Why the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
+    /// The targets that lead there, with what keeps each from being opened.
+    pub targets: Vec<TargetOutlook>,
+}
+
+/// Whether a packet passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PacketVerdict {
+    /// It passes.
+    Allowed,
+    /// It will, once all routers have confirmed the session.
+    Pending,
+    /// It passes no longer, or for moments only: the session ends.
+    Ending,
+    /// No session means it.
+    NotAllowed,
+}
+
+/// The rule that lets a packet pass, and what it does to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PacketRule {
+    /// Which destination of the target, from 0.
+    pub destination: usize,
+    /// What that selects: `10.20.0.5 tcp 22`.
+    pub selector: String,
+    /// Where the packet goes instead: `10.99.0.2:40000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<String>,
+    /// Through which connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Whether the device sees an address of the router's instead of the client's.
+    pub src_nat: bool,
+    /// Where the rule is.
+    pub routers: Vec<String>,
+}
+
+/// A target that leads where a packet goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TargetOutlook {
+    /// Its name.
+    pub target: String,
+    /// Which of its destinations means the packet, from 0.
+    pub destination: usize,
+    /// What that selects.
+    pub selector: String,
+    /// What keeps it from being opened now; empty: nothing.
+    pub failed: Vec<FailedCheck>,
 }
 
 /// Asks somebody to agree to access.

@@ -9,6 +9,7 @@ mod audit;
 mod change;
 mod connector;
 mod duration;
+mod flow;
 mod object;
 mod problem;
 mod router;
@@ -18,12 +19,14 @@ mod token;
 mod user;
 
 pub use access::{
-    AccessTarget, ApprovalView, AskApproval, Blocked, DecideApproval, Explain, Explanation, FailedCheck,
+    AccessTarget, ApprovalView, AskApproval, Blocked, DecideApproval, Explain, ExplainPacket, Explanation,
+    FailedCheck, PacketExplanation, PacketRule, PacketVerdict, TargetOutlook,
 };
 pub use audit::{AuditEvent, AuditObject, ChainState};
 pub use change::Change;
 pub use connector::{ConnectorSpec, ConnectorState, Dial, Enrolment, MappingSpec, MappingState};
 pub use duration::{NotADuration, Seconds};
+pub use flow::FlowView;
 pub use object::{Object, Page};
 pub use problem::{FieldProblem, Problem};
 pub use router::{RouterKind, RouterSpec, RouterState};

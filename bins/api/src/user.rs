@@ -170,6 +170,9 @@ pub struct NewDevice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
+    /// Add it only if its router has a key and an endpoint, so that its configuration can be written.
+    #[serde(default)]
+    pub needs_endpoint: bool,
     /// As an idempotency key: a device of this identity is added once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,

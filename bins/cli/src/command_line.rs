@@ -7,7 +7,8 @@ use sluice_runtime::host::arguments::LogOptions;
 
 use crate::connect::place::{Forward, Place};
 use crate::control::options::{
-    ApplyOptions, AuditCommand, DeleteOptions, DeviceCommand, FormatOption, GetOptions, LoginOptions,
+    ApplyOptions, AuditCommand, CreateOptions, DeleteOptions, DescribeOptions, DeviceCommand, DiffOptions,
+    ExplainOptions, ExportOptions, FlowsOptions, FormatOption, GetOptions, ImportCommand, LoginOptions,
     PasswdOptions, SessionCommand, TokenCommand,
 };
 use crate::demo::Listen;
@@ -73,7 +74,51 @@ Examples:
   sluice apply -f lab.toml --dry-run
   sluice apply -f lab.toml
 
-It stops at the first object that the server refuses; what came before it is written. Objects that no file has stay.";
+Files are TOML, YAML or JSON, by their names or else by how they begin. It stops at the first object that the server refuses;
+what came before it is written. Objects that no file has stay. What the server filled in (addresses, keys, virtual ports) stays
+where a file leaves it out.";
+
+const CREATE_HELP: &str = "\
+Examples:
+  sluice create role dba --set comment='Database administrators'
+  sluice create user alice --set roles='[\"dba\"]' --set full_name='Alice A.'
+  sluice create -f target.yaml";
+
+const DIFF_HELP: &str = "\
+Examples:
+  sluice diff -f lab.yaml && echo nothing to do
+  sluice export > all.yaml; $EDITOR all.yaml; sluice diff -f all.yaml; sluice apply -f all.yaml
+
+Exit codes, as those of diff(1):
+  0  there is no difference
+  1  there is one
+  2  wrong usage
+  3  file or document refused
+  4  something of the system is missing or denied
+  5  the server does not answer, or not as it should
+  6  nobody is logged in, or no longer
+  7  access is refused";
+
+const IMPORT_HELP: &str = "\
+Examples:
+  sluice import privx targets.json --dry-run
+  sluice import privx targets.json --create-roles
+
+Each target is told with what of it is not carried over, and why. It ends with 3 if some target cannot be; the others are made.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  sluice explain 10.20.0.5:22                          a TCP packet of yours
+  sluice explain --user alice udp [fd20::5]:53         of somebody else's, for those who may ask that
+  sluice explain --target db --reason INC-42           what opening a target would get, and why not
+
+What a router does with a packet it says itself: sluice-router explain.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  sluice completions bash > ~/.local/share/bash-completion/completions/sluice
+  sluice completions zsh > ~/.zfunc/_sluice
+  sluice completions fish > ~/.config/fish/completions/sluice.fish";
 
 const SESSION_HELP: &str = "\
 Examples:
@@ -110,6 +155,27 @@ pub(crate) enum Command {
 
     #[command(flatten)]
     Control(ControlCommand),
+
+    /// Print what lets a shell complete the arguments of this program.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsOptions),
+
+    /// Write the man pages of this program and its commands.
+    Man(ManOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsOptions {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManOptions {
+    /// Where to; it is made if it is not there.
+    #[arg(value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
 }
 
 /// What asks the server.
@@ -137,12 +203,37 @@ pub(crate) enum ControlCommand {
     /// Show objects: tenants, roles, users, routers, devices, connectors, mappings, targets.
     Get(GetOptions),
 
+    /// Show all there is to say of an object: its fields, how it is, its sessions, and who names it.
+    Describe(DescribeOptions),
+
+    /// Make an object that is not there yet, or all of a file.
+    #[command(after_help = [CREATE_HELP, "\n\n", EXIT_CODES].concat())]
+    Create(CreateOptions),
+
     /// Make the server's objects what files say: those that are not there are created, those that differ replaced.
     #[command(after_help = [APPLY_HELP, "\n\n", EXIT_CODES].concat())]
     Apply(ApplyOptions),
 
+    /// Show what applying files would change, field by field.
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffOptions),
+
+    /// Write objects as a file that apply takes.
+    Export(ExportOptions),
+
     /// Remove an object that nobody uses.
     Delete(DeleteOptions),
+
+    /// Make objects of what other products export.
+    #[command(after_help = [IMPORT_HELP, "\n\n", EXIT_CODES].concat())]
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+
+    /// Tell what becomes of a packet, which rule says so and what it is turned into; or what opening a target would get.
+    #[command(after_help = [EXPLAIN_HELP, "\n\n", EXIT_CODES].concat())]
+    Explain(ExplainOptions),
 
     /// Open, show and end sessions.
     #[command(after_help = [SESSION_HELP, "\n\n", EXIT_CODES].concat())]
@@ -150,6 +241,9 @@ pub(crate) enum ControlCommand {
         #[command(subcommand)]
         command: SessionCommand,
     },
+
+    /// Show which conversations sessions carried, those that are over, newest first.
+    Flows(FlowsOptions),
 
     /// Your devices and their tunnels.
     #[command(after_help = [DEVICE_HELP, "\n\n", EXIT_CODES].concat())]

@@ -5,6 +5,7 @@ mod command_line;
 mod connect;
 mod control;
 mod demo;
+mod generate;
 mod target;
 mod tasks;
 mod terminal;
@@ -20,9 +21,14 @@ use self::command_line::{Cli, Command};
 pub fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     let outcome = match command {
-        Command::Demo(options) => demo::run(&options, &log),
-        Command::Connect(options) => connect::run(&options, &log),
+        Command::Demo(options) => demo::run(&options, &log).map(|()| ExitCode::SUCCESS),
+        Command::Connect(options) => connect::run(&options, &log).map(|()| ExitCode::SUCCESS),
+        Command::Completions(options) => {
+            generate::completions(&options);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(options) => generate::man_pages(&options).map(|()| ExitCode::SUCCESS),
         Command::Control(command) => control::run(&command, &log),
     };
-    outcome.err().map_or(ExitCode::SUCCESS, |failure| failure.report())
+    outcome.unwrap_or_else(|failure| failure.report())
 }

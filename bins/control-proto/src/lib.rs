@@ -41,8 +41,9 @@ pub use item::{
 };
 pub use leader::{Leader, News, Standing};
 pub use message::{
-    Ack, AgentKind, Applied, Bye, Counted, CounterReport, Delta, FromAgent, FromServer, Health, Heard,
-    Heartbeat, Hello, Lease, PeerReport, PeerSeen, Problem, Refused, SessionCounters, Snapshot, Welcome,
+    Ack, AgentKind, Applied, Bye, Counted, CounterReport, Delta, FlowRecord, FlowReport, FromAgent,
+    FromServer, Health, Heard, Heartbeat, Hello, Lease, PeerReport, PeerSeen, Problem, Refusal,
+    RefusalReport, Refused, SessionCounters, Snapshot, Welcome,
 };
 pub use position::{BootId, Epoch, Generation, Position};
 pub use state::{ITEMS_MAX, State, StateFault};

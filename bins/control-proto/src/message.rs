@@ -35,6 +35,10 @@ pub enum FromAgent {
     Counters(CounterReport),
     /// Who was heard of.
     Peers(PeerReport),
+    /// Conversations that are over.
+    Flows(FlowReport),
+    /// What was refused.
+    Refusals(RefusalReport),
     /// Last.
     Bye(Bye),
 }
@@ -255,6 +259,9 @@ pub struct SessionCounters {
     pub packets: [u64; 2],
     /// Bytes in them.
     pub bytes: [u64; 2],
+    /// Flows now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flows: u32,
     /// How long ago the last of them passed, when the report was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u64>,
@@ -287,6 +294,70 @@ pub struct PeerSeen {
     pub handshake_ms: Option<u64>,
     /// Bytes of authenticated datagrams from it and to it.
     pub bytes: [u64; 2],
+}
+
+/// Conversations that are over since the last report. Told once: what is under way when a connection breaks is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowReport {
+    /// Those.
+    #[serde(deserialize_with = "list::at_most::<_, _, ENTRIES_MAX>")]
+    pub flows: Vec<FlowRecord>,
+    /// How many more there were that could not be kept.
+    pub lost: u64,
+}
+
+/// A conversation that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowRecord {
+    /// The session that let it pass.
+    #[serde(with = "as_text")]
+    pub session: SessionId,
+    /// The protocol above IP, by its number.
+    pub protocol: u8,
+    /// The client. Where there are no ports, the port is 0, or the identifier of pings.
+    pub client: SocketAddr,
+    /// Where the client sent to.
+    pub destination: SocketAddr,
+    /// Where that went.
+    pub reached: SocketAddr,
+    /// Bytes from the client and to it.
+    pub bytes: [u64; 2],
+    /// How long ago the last packet passed, when the report was made.
+    pub idle_ms: u64,
+}
+
+/// What was refused since the last report, by whom it came from. Told once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusalReport {
+    /// Those.
+    #[serde(deserialize_with = "list::at_most::<_, _, ENTRIES_MAX>")]
+    pub refusals: Vec<Refusal>,
+}
+
+/// Packets that were refused, all from one side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Through whose tunnel they came; without it, through none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::written::as_optional_text")]
+    pub from: Option<PublicKey>,
+    /// How many.
+    pub packets: u64,
+    /// Why the last of them was.
+    pub reason: Name,
+    /// Its protocol above IP, by its number.
+    pub protocol: u8,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Where it was sent to.
+    pub destination: SocketAddr,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The end, and why. The same in every version.
@@ -339,6 +410,8 @@ impl FromAgent {
             FromAgent::Health(_) => "health",
             FromAgent::Counters(_) => "counters",
             FromAgent::Peers(_) => "peers",
+            FromAgent::Flows(_) => "flows",
+            FromAgent::Refusals(_) => "refusals",
             FromAgent::Bye(_) => "bye",
         }
     }

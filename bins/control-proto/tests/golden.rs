@@ -40,7 +40,10 @@ fn same_both_ways<M: DeserializeOwned + Serialize>(
 #[test]
 fn every_message_of_an_agent_is_read_and_written_as_it_stands_in_its_file() {
     let words = same_both_ways::<FromAgent>("agent-", FromAgent::word);
-    assert_eq!(words, ["ack", "bye", "counters", "health", "heartbeat", "hello", "peers", "refused"]);
+    assert_eq!(
+        words,
+        ["ack", "bye", "counters", "flows", "health", "heartbeat", "hello", "peers", "refusals", "refused"]
+    );
 }
 
 #[test]

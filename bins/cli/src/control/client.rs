@@ -123,6 +123,11 @@ impl Trouble {
         matches!(self, Self::Problem(problem) if problem.code == "unknown")
     }
 
+    /// Whether one may not ask that.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.status == 403)
+    }
+
     /// Of a document that stands at `place` of a file.
     pub(super) fn at(self, place: &str) -> Failure {
         match self {

@@ -86,6 +86,7 @@ async fn register(
         router: options.router.clone(),
         public_key: key.public_key().to_string(),
         client_ip: None,
+        needs_endpoint: true,
         id: None,
     };
     let added: AddedDevice = client.ask(Ask::post("/api/v1/devices").with(&request)?).await?;

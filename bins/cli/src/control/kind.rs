@@ -56,6 +56,26 @@ impl Kind {
         format!("/api/v1/{}s", self.name())
     }
 
+    /// Where the server says how they are.
+    pub(super) fn state_path(self) -> Option<&'static str> {
+        match self {
+            Kind::Router => Some("/api/v1/state/routers"),
+            Kind::Connector => Some("/api/v1/state/connectors"),
+            Kind::Mapping => Some("/api/v1/state/mappings"),
+            Kind::Tenant | Kind::Role | Kind::User | Kind::Device | Kind::Target => None,
+        }
+    }
+
+    /// The kinds that may name it.
+    pub(super) fn named_by(self) -> &'static [Kind] {
+        match self {
+            Kind::Role => &[Kind::User, Kind::Target],
+            Kind::User | Kind::Router => &[Kind::Device],
+            Kind::Connector => &[Kind::Mapping, Kind::Target],
+            Kind::Tenant | Kind::Device | Kind::Mapping | Kind::Target => &[],
+        }
+    }
+
     /// Where it has this one.
     pub(super) fn item(self, name: &str) -> String {
         format!("{}/{}", self.path(), super::client::quoted(name))

@@ -5,6 +5,11 @@ mod audit;
 mod client;
 mod credentials;
 mod device;
+mod difference;
+mod document;
+mod explain;
+mod flows;
+mod import;
 mod kind;
 mod objects;
 pub(crate) mod options;
@@ -13,11 +18,14 @@ mod prompt;
 mod session;
 mod trust;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use sluice_runtime::host::arguments::LogOptions;
-use sluice_runtime::host::failure::Failure;
+use sluice_runtime::host::failure::{Exit, Failure};
 
+use self::client::Client;
+use self::options::ImportCommand;
 use crate::command_line::ControlCommand;
 use crate::tasks;
 
@@ -25,7 +33,7 @@ use crate::tasks;
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Does it.
-pub(crate) fn run(command: &ControlCommand, log: &LogOptions) -> Result<(), Failure> {
+pub(crate) fn run(command: &ControlCommand, log: &LogOptions) -> Result<ExitCode, Failure> {
     log.start_or("error")?;
     let tasks = tasks::start()?;
     let outcome = tasks.block_on(perform(command));
@@ -33,13 +41,23 @@ pub(crate) fn run(command: &ControlCommand, log: &LogOptions) -> Result<(), Fail
     outcome
 }
 
-async fn perform(command: &ControlCommand) -> Result<(), Failure> {
+async fn perform(command: &ControlCommand) -> Result<ExitCode, Failure> {
     if let ControlCommand::Login(options) = command {
-        return account::log_in(options).await;
+        return account::log_in(options).await.map(|()| ExitCode::SUCCESS);
     }
     let client = &credentials::client()?;
+    if let ControlCommand::Diff(options) = command {
+        // 1 says that there is a difference, and nothing else.
+        return objects::diff(client, options)
+            .await
+            .map_err(|failure| failure.not_as(Exit::Failed, Exit::Unreachable));
+    }
+    perform_as(client, command).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn perform_as(client: &Client, command: &ControlCommand) -> Result<(), Failure> {
     match command {
-        ControlCommand::Login(_) => Ok(()),
+        ControlCommand::Login(_) | ControlCommand::Diff(_) => Ok(()),
         ControlCommand::Logout => account::log_out(client).await,
         ControlCommand::Whoami(format) => account::who_am_i(client, format).await,
         ControlCommand::Passwd(options) => account::set_password(client, options).await,
@@ -47,6 +65,16 @@ async fn perform(command: &ControlCommand) -> Result<(), Failure> {
         ControlCommand::Get(options) => {
             objects::get(client, options.kind, options.name.as_deref(), options.format.output).await
         }
+        ControlCommand::Describe(options) => {
+            objects::describe(client, options.kind, &options.name, options.format.output).await
+        }
+        ControlCommand::Create(options) => objects::create(client, options).await,
+        ControlCommand::Export(options) => objects::export(client, options).await,
+        ControlCommand::Import { command: ImportCommand::Privx(options) } => {
+            import::privx(client, options).await
+        }
+        ControlCommand::Flows(options) => flows::run(client, options).await,
+        ControlCommand::Explain(options) => explain::run(client, options).await,
         ControlCommand::Apply(options) => objects::apply(client, &options.files, options.dry_run).await,
         ControlCommand::Delete(options) => {
             objects::delete(client, options.kind, &options.name, options.yes).await

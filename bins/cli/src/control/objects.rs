@@ -1,21 +1,24 @@
-//! Objects: shown, written from files, removed.
+//! Objects: shown, made, written from files, compared with them, removed.
 
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use sluice_runtime::host::failure::{Exit, Failure};
 
-use super::client::{Ask, Client, Trouble};
+use super::client::{Ask, Client, Trouble, quoted};
+use super::difference::{self, Difference};
+use super::document::{Wanted, filled_in, read_all, said, trimmed};
 use super::kind::Kind;
-use super::output::{Format, print, say};
+use super::options::{CreateOptions, DiffOptions, ExportOptions, Written};
+use super::output::{Format, outline, print, say, words, written};
 use super::prompt;
 
-/// What the server adds to what was written.
-const KEPT: [&str; 6] = ["id", "version", "created", "author", "updated", "updated_by"];
-/// Of a file of objects.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Objects and sessions that `describe` lists of each kind.
+const NAMED_MAX: usize = 20;
+
+type Document = Map<String, Value>;
 
 /// Shows one or all of a kind.
 pub(super) async fn get(
@@ -24,48 +27,103 @@ pub(super) async fn get(
     name: Option<&str>,
     format: Format,
 ) -> Result<(), Failure> {
-    let found: Vec<Map<String, Value>> = match name {
+    let found: Vec<Document> = match name {
         Some(name) => vec![client.ask(Ask::get(kind.item(name))).await?],
         None => client.list(&kind.path(), "", usize::MAX).await?,
     };
-    let text = |object: &Map<String, Value>, field: &str| cell(object.get(field));
+    let text = |object: &Document, field: &str| object.get(field).map(words).unwrap_or_default();
+    let fields = ["name", "tenant", "version", "updated", "comment"];
     let rows: Vec<_> = found
         .iter()
-        .map(|object| {
-            vec![
-                text(object, "name"),
-                text(object, "tenant"),
-                text(object, "version"),
-                text(object, "updated"),
-                text(object, "comment"),
-            ]
-        })
+        .map(|object| fields.iter().map(|field| text(object, field)).collect::<Vec<_>>())
         .collect();
-    let titles = ["name", "tenant", "version", "updated", "comment"];
-    match (name, found.first()) {
-        (Some(_), Some(one)) if format == Format::Json => print(format, one, &titles, &rows),
-        (Some(_), Some(one)) if format == Format::Table => {
-            let width = one.keys().map(|key| key.len()).max().unwrap_or(0);
-            let line = |(key, value): (&String, &Value)| format!("{key:width$}  {}\n", cell(Some(value)));
-            say(&one.iter().map(line).collect::<String>())
-        }
-        (Some(_) | None, _) => print(format, &found, &titles, &rows),
+    match (name, found.first(), format) {
+        (Some(_), Some(one), Format::Json | Format::Yaml) => print(format, one, &fields, &rows),
+        (Some(_), Some(one), Format::Table) => say(&outline(one)),
+        (Some(_) | None, _, _) => print(format, &found, &fields, &rows),
     }
 }
 
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-            value.to_string()
+/// Shows all there is to say of one: itself, how it is, its sessions, and who names it.
+pub(super) async fn describe(client: &Client, kind: Kind, name: &str, format: Format) -> Result<(), Failure> {
+    let object: Document = client.ask(Ask::get(kind.item(name))).await?;
+    let text = |field: &str| object.get(field).map(words).unwrap_or_default();
+    let (id, called) = (text("id"), text("name"));
+    let mut whole = Document::new();
+    whole.insert(kind.name().to_owned(), Value::Object(object.clone()));
+    if let Some(state) = state_of(client, kind, &called).await? {
+        whole.insert("state".to_owned(), state);
+    }
+    if let Some(query) = sessions_of(kind, &called) {
+        let sessions: Option<Vec<Value>> = seen(client.list("/api/v1/sessions", &query, NAMED_MAX).await)?;
+        let line = |session: &Value| {
+            let field = |pointer: &str| session.pointer(pointer).map(words).unwrap_or_default();
+            let (id, state, user) = (field("/id"), field("/state"), field("/user"));
+            format!("{id} {state} {user} {}", field("/target/name"))
+        };
+        whole.insert("sessions".to_owned(), sessions.iter().flatten().map(line).collect());
+    }
+    for other in kind.named_by() {
+        let naming: Option<Vec<Document>> =
+            seen(client.list(&other.path(), &format!("?naming={id}"), NAMED_MAX).await)?;
+        let names: Vec<Value> =
+            naming.iter().flatten().filter_map(|other| other.get("name").cloned()).collect();
+        if !names.is_empty() {
+            whole.insert(format!("{}s", other.name()), Value::Array(names));
         }
     }
+    match format {
+        Format::Table => say(&outline(&whole)),
+        Format::Name => say(&format!("{called}\n")),
+        Format::Json | Format::Yaml => say(&written(format, &whole)?),
+    }
+}
+
+async fn state_of(client: &Client, kind: Kind, name: &str) -> Result<Option<Value>, Failure> {
+    let Some(path) = kind.state_path() else { return Ok(None) };
+    let query = format!("?text={}", quoted(name));
+    let states: Option<Vec<Value>> = seen(client.list(path, &query, usize::MAX).await)?;
+    Ok(states.into_iter().flatten().find(|state| state.get("name").and_then(Value::as_str) == Some(name)))
+}
+
+fn sessions_of(kind: Kind, name: &str) -> Option<String> {
+    match kind {
+        Kind::User | Kind::Target => Some(format!("?ongoing=true&{}={}", kind.name(), quoted(name))),
+        Kind::Tenant | Kind::Role | Kind::Router | Kind::Device | Kind::Connector | Kind::Mapping => None,
+    }
+}
+
+/// What one may not see is left out.
+fn seen<T>(found: Result<T, Trouble>) -> Result<Option<T>, Failure> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(trouble) if trouble.is_denied() => Ok(None),
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+/// Makes objects that are not there yet.
+pub(super) async fn create(client: &Client, options: &CreateOptions) -> Result<(), Failure> {
+    let all = match (options.kind, &options.name) {
+        (Some(kind), Some(name)) => {
+            let mut document = Document::new();
+            options.settings.iter().for_each(|setting| setting.set_in(&mut document));
+            document.insert("name".to_owned(), Value::String(name.clone()));
+            vec![Wanted::new(kind, format!("{} {name}", kind.name()), Value::Object(document))?]
+        }
+        (Some(_) | None, _) => read_all(&options.files)?,
+    };
+    for wanted in all {
+        let ask = Ask::post(wanted.kind.path()).with(&wanted.document)?;
+        client.tell(ask).await.map_err(|trouble| trouble.at(&wanted.place))?;
+        say(&format!("{} {} created\n", wanted.kind.name(), wanted.name))?;
+    }
+    Ok(())
 }
 
 /// Removes an object, after a question.
 pub(super) async fn delete(client: &Client, kind: Kind, name: &str, sure: bool) -> Result<(), Failure> {
-    let there: Map<String, Value> = client.ask(Ask::get(kind.item(name))).await?;
+    let there: Document = client.ask(Ask::get(kind.item(name))).await?;
     if !sure && !prompt::agrees(&format!("Remove the {} {name}?", kind.name()))? {
         return Err(Failure::new(Exit::Failed, "nothing was removed").remedy("Agree, or say so with --yes."));
     }
@@ -73,31 +131,21 @@ pub(super) async fn delete(client: &Client, kind: Kind, name: &str, sure: bool) 
     say(&format!("{} {name} removed\n", kind.name()))
 }
 
-/// An object as a file has it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
-    pub(super) kind: Kind,
-    pub(super) name: String,
-    /// Where in which file: `lab.toml: target[0]`.
-    pub(super) place: String,
-    pub(super) document: Value,
-}
-
 /// What becomes of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
     Created,
-    Changed,
+    Changed { version: u64, differences: Vec<Difference>, document: Document },
     Unchanged,
 }
 
 impl Change {
-    fn text(self, is_done: bool) -> &'static str {
+    pub(super) fn text(&self, is_done: bool) -> &'static str {
         match (self, is_done) {
             (Change::Created, true) => "created",
             (Change::Created, false) => "would be created",
-            (Change::Changed, true) => "changed",
-            (Change::Changed, false) => "would be changed",
+            (Change::Changed { .. }, true) => "changed",
+            (Change::Changed { .. }, false) => "would be changed",
             (Change::Unchanged, _) => "unchanged",
         }
     }
@@ -106,168 +154,157 @@ impl Change {
 /// Makes the server's objects what the files say; stops at the first that it refuses, since later ones may name it.
 pub(super) async fn apply(client: &Client, files: &[PathBuf], is_trial: bool) -> Result<(), Failure> {
     for wanted in read_all(files)? {
-        let change = apply_one(client, &wanted, is_trial).await.map_err(|fault| fault.at(&wanted.place))?;
+        let change = compare(client, &wanted).await?;
+        if !is_trial {
+            carry_out(client, &wanted, &change).await.map_err(|trouble| trouble.at(&wanted.place))?;
+        }
         say(&format!("{} {} {}\n", wanted.kind.name(), wanted.name, change.text(!is_trial)))?;
     }
     Ok(())
 }
 
-async fn apply_one(client: &Client, wanted: &Wanted, is_trial: bool) -> Result<Change, Trouble> {
+pub(super) async fn carry_out(client: &Client, wanted: &Wanted, change: &Change) -> Result<(), Trouble> {
     let Wanted { kind, name, document, .. } = wanted;
-    let there: Map<String, Value> = match client.ask(Ask::get(kind.item(name))).await {
-        Ok(there) => there,
-        Err(fault) if fault.is_unknown() => {
-            if !is_trial {
-                client.tell(Ask::post(kind.path()).with(document)?).await?;
-            }
-            return Ok(Change::Created);
+    let ask = match change {
+        Change::Created => Ask::post(kind.path()).with(document)?,
+        Change::Changed { version, document, .. } => {
+            Ask::put(kind.item(name)).with(document)?.of_version(*version)
         }
-        Err(fault) => return Err(fault),
+        Change::Unchanged => return Ok(()),
     };
-    if is_same(&there, document) {
-        return Ok(Change::Unchanged);
-    }
-    if !is_trial {
-        let before = version(&there);
-        let ask = Ask::put(kind.item(name)).with(document)?.of_version(before);
-        let after: Map<String, Value> = client.ask(ask).await?;
-        if version(&after) == before {
-            return Ok(Change::Unchanged);
-        }
-    }
-    Ok(Change::Changed)
+    client.tell(ask).await.map(drop)
 }
 
-/// Whether the object says what the document does. What the document leaves out must be at its default.
-fn is_same(there: &Map<String, Value>, document: &Value) -> bool {
-    let Some(document) = document.as_object() else { return false };
-    let is_default = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty() || text == "user" || text == "connector",
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(true) | Value::Number(_) | Value::Object(_) => false,
-    };
-    let fields = there.iter().filter(|(field, _)| !KEPT.contains(&field.as_str()));
-    let all_said = fields.clone().all(|(field, value)| match document.get(field) {
-        Some(said) => said == value,
-        None => is_default(value),
-    });
-    all_said && document.iter().all(|(field, said)| there.contains_key(field) || is_default(said))
+/// What applying it would do.
+pub(super) async fn compare(client: &Client, wanted: &Wanted) -> Result<Change, Failure> {
+    match client.ask::<Document>(Ask::get(wanted.kind.item(&wanted.name))).await {
+        Ok(there) => Ok(change_of(&there, wanted)),
+        Err(trouble) if trouble.is_unknown() => Ok(Change::Created),
+        Err(trouble) => Err(trouble.at(&wanted.place)),
+    }
 }
 
-fn version(object: &Map<String, Value>) -> u64 {
+fn change_of(there: &Document, wanted: &Wanted) -> Change {
+    let before = said(wanted.kind, there);
+    let mut document = wanted.document.clone();
+    for field in filled_in(wanted.kind) {
+        let is_left_out = !trimmed(&document).contains_key(*field);
+        if let Some(value) = before.get(*field).filter(|_| is_left_out) {
+            document.insert((*field).to_owned(), value.clone());
+        }
+    }
+    let differences = difference::between(&trimmed(&before), &trimmed(&document));
+    if differences.is_empty() {
+        return Change::Unchanged;
+    }
+    Change::Changed { version: version(there), differences, document }
+}
+
+/// What applying would do to an object, as it is shown.
+#[derive(Debug, Serialize)]
+struct ObjectDifference {
+    kind: &'static str,
+    name: String,
+    change: &'static str,
+    fields: Vec<Difference>,
+}
+
+/// Shows what applying the files would change. As `diff` does: 0 if nothing, 1 if something.
+pub(super) async fn diff(client: &Client, options: &DiffOptions) -> Result<ExitCode, Failure> {
+    let mut all = Vec::new();
+    for wanted in read_all(&options.files)? {
+        let (change, fields) = match compare(client, &wanted).await? {
+            Change::Unchanged => continue,
+            Change::Changed { differences, .. } => ("change", differences),
+            Change::Created => ("create", difference::between(&Document::new(), &trimmed(&wanted.document))),
+        };
+        all.push(ObjectDifference { kind: wanted.kind.name(), name: wanted.name, change, fields });
+    }
+    match options.format.output {
+        Format::Table => say(&all.iter().map(lines).collect::<String>())?,
+        Format::Name => {
+            say(&all.iter().map(|object| format!("{} {}\n", object.kind, object.name)).collect::<String>())?;
+        }
+        format @ (Format::Json | Format::Yaml) => say(&written(format, &all)?)?,
+    }
+    Ok(if all.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn lines(object: &ObjectDifference) -> String {
+    let is_new = if object.change == "create" { " is new" } else { "" };
+    let fields = object.fields.iter().map(|field| format!("  {}\n", field.line()));
+    format!("{} {}{is_new}\n{}", object.kind, object.name, fields.collect::<String>())
+}
+
+/// Writes objects as a file that `apply` takes.
+pub(super) async fn export(client: &Client, options: &ExportOptions) -> Result<(), Failure> {
+    let mut file = Document::new();
+    for kind in Kind::ALL {
+        if !options.kinds.is_empty() && !options.kinds.contains(&kind) {
+            continue;
+        }
+        let found: Option<Vec<Document>> = seen(client.list(&kind.path(), "", usize::MAX).await)?;
+        let objects: Vec<_> = found.iter().flatten().map(|object| trimmed(&said(kind, object))).collect();
+        if !objects.is_empty() {
+            file.insert(kind.name().to_owned(), json!(objects));
+        }
+    }
+    let format = match options.output {
+        Written::Yaml => Format::Yaml,
+        Written::Json => Format::Json,
+    };
+    say(&written(format, &file)?)
+}
+
+fn version(object: &Document) -> u64 {
     object.get("version").and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn read_all(files: &[PathBuf]) -> Result<Vec<Wanted>, Failure> {
-    let mut all = Vec::new();
-    for path in files {
-        let mut text = String::new();
-        let read = if path == Path::new("-") {
-            std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_string(&mut text)
-        } else {
-            fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
-        };
-        read.map_err(|error| {
-            Failure::new(Exit::Configuration, format!("cannot read {}", path.display())).because(&error)
-        })?;
-        all.extend(parse(&path.display().to_string(), &text)?);
-    }
-    all.sort_by_key(|wanted| wanted.kind);
-    Ok(all)
-}
-
-/// Reads TOML, or JSON of the same shape.
-pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Wanted>, Failure> {
-    let wrong = |place: String, why: String| Failure::new(Exit::Configuration, place).because_text(why);
-    let tables: Map<String, Value> = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| wrong(file.to_owned(), error.to_string()))?
-    } else {
-        toml::from_str(text).map_err(|error| wrong(file.to_owned(), error.to_string()))?
-    };
-    let mut all = Vec::new();
-    for (table, entries) in tables {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == table);
-        let kind = kind.ok_or_else(|| {
-            let names = Kind::ALL.map(Kind::name).join(", ");
-            wrong(format!("{file}: {table}"), format!("there is no such kind; there are {names}"))
-        })?;
-        let Value::Array(entries) = entries else {
-            return Err(wrong(format!("{file}: {table}"), format!("write [[{table}]]")));
-        };
-        for (index, document) in entries.into_iter().enumerate() {
-            let place = format!("{file}: {table}[{index}]");
-            let name = document.get("name").and_then(Value::as_str).map(str::to_owned);
-            let name = name.ok_or_else(|| wrong(place.clone(), "name: is missing".to_owned()))?;
-            all.push(Wanted { kind, name, place, document });
-        }
-    }
-    all.sort_by_key(|wanted| wanted.kind);
-    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use sluice_api::{ConnectorSpec, MappingSpec, RoleSpec, RouterSpec, TargetSpec, TenantSpec, UserSpec};
-
     use super::*;
 
-    #[test]
-    fn objects_come_before_those_that_name_them_and_keep_their_order() {
-        let text = "[[target]]\nname='t'\n[[user]]\nname='b'\n[[user]]\nname='a'\n[[role]]\nname='r'\n";
-        let all = parse("x.toml", text).unwrap();
-        let places: Vec<_> = all.iter().map(|wanted| wanted.place.as_str()).collect();
-        assert_eq!(places, ["x.toml: role[0]", "x.toml: user[0]", "x.toml: user[1]", "x.toml: target[0]"]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_table_and_index() {
-        for (text, expected) in [
-            ("[[user]]\n", "x.toml: user[0]\n  why: name: is missing"),
-            ("[user]\nname='a'\n", "x.toml: user\n  why: write [[user]]"),
-            ("[[usr]]\nname='a'\n", "x.toml: usr\n  why: there is no such kind"),
-            ("[[user]\n", "x.toml\n  why: TOML parse error at line 1"),
-        ] {
-            let told = parse("x.toml", text).unwrap_err();
-            assert_eq!(told.exit(), Exit::Configuration);
-            assert!(told.to_string().contains(expected), "{told}");
-        }
+    fn wanted(kind: Kind, document: Value) -> Wanted {
+        Wanted::new(kind, String::new(), document).unwrap()
     }
 
     #[test]
     fn an_object_is_the_same_if_nothing_but_what_the_server_adds_or_defaults_differs() {
-        let there = json!({ "id": "x", "version": 3, "author": "root", "name": "t", "disabled": false });
-        let there = there.as_object().unwrap();
-        for (document, same) in [
-            (json!({ "name": "t" }), true),
-            (json!({ "name": "t", "comment": "" }), true),
-            (json!({ "name": "t", "disabled": true }), false),
-            (json!({ "name": "t", "comment": "new" }), false),
-            (json!({ "name": "u" }), false),
+        let there = json!({
+            "id": "018f0000-0000-7000-8000-000000000001", "version": 3, "author": "root", "name": "t", "dst": [],
+            "roles": [], "src_nat": false, "exclusive_access": false, "disabled": false, "require_reason": false,
+            "require_approval": false, "max_duration": 3600,
+        });
+        for (document, fields) in [
+            (json!({ "name": "t", "dst": [], "max_duration": "1h" }), vec![]),
+            (json!({ "name": "t", "dst": [], "max_duration": "1h", "comment": "" }), vec![]),
+            (json!({ "name": "t", "dst": [], "max_duration": "1h", "disabled": true }), vec!["disabled"]),
+            (json!({ "name": "t", "dst": [], "comment": "new" }), vec!["max_duration", "comment"]),
         ] {
-            assert_eq!(is_same(there, &document), same, "{document}");
+            let found = match change_of(there.as_object().unwrap(), &wanted(Kind::Target, document)) {
+                Change::Changed { differences, version: 3, .. } => differences,
+                Change::Unchanged => Vec::new(),
+                other @ (Change::Created | Change::Changed { .. }) => panic!("{other:?}"),
+            };
+            assert_eq!(found.iter().map(|found| &*found.field).collect::<Vec<_>>(), fields);
         }
     }
 
     #[test]
-    fn the_example_has_every_object_as_the_server_takes_it() {
-        let text = include_str!("../../../../docs/examples/lab.toml");
-        let all = parse("lab.toml", text).unwrap();
-        for Wanted { kind, document, place, .. } in &all {
-            let document = document.clone();
-            let taken = match kind {
-                Kind::Tenant => serde_json::from_value::<TenantSpec>(document).map(drop),
-                Kind::Role => serde_json::from_value::<RoleSpec>(document).map(drop),
-                Kind::User => serde_json::from_value::<UserSpec>(document).map(drop),
-                Kind::Router => serde_json::from_value::<RouterSpec>(document).map(drop),
-                Kind::Device => serde_json::from_value::<sluice_api::DeviceSpec>(document).map(drop),
-                Kind::Connector => serde_json::from_value::<ConnectorSpec>(document).map(drop),
-                Kind::Mapping => serde_json::from_value::<MappingSpec>(document).map(drop),
-                Kind::Target => serde_json::from_value::<TargetSpec>(document).map(drop),
-            };
-            taken.unwrap_or_else(|error| panic!("{place}: {error}"));
-        }
-        assert!(all.iter().any(|wanted| wanted.kind == Kind::Mapping));
+    fn what_the_server_filled_in_stays_unless_something_else_is_said() {
+        let there = json!({
+            "version": 1, "name": "c1", "site": "plant", "dial": "connector", "addresses": ["10.99.0.2"],
+            "public_key": "KEY",
+        });
+        let change =
+            |document: Value| change_of(there.as_object().unwrap(), &wanted(Kind::Connector, document));
+        assert_eq!(change(json!({ "name": "c1", "site": "plant" })), Change::Unchanged);
+        let Change::Changed { document, differences, .. } =
+            change(json!({ "name": "c1", "site": "hall", "addresses": ["10.99.0.9"] }))
+        else {
+            panic!("it differs");
+        };
+        assert_eq!((&document["public_key"], &document["addresses"]), (&json!("KEY"), &json!(["10.99.0.9"])));
+        assert_eq!(differences.len(), 2);
     }
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use sluice_api::Seconds;
 use uuid::Uuid;
 
+use super::document::Setting;
 use super::kind::Kind;
 use super::output::Format;
 use super::trust::Fingerprint;
@@ -69,6 +70,126 @@ pub(crate) struct GetOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DescribeOptions {
+    /// Which kind.
+    #[arg(value_enum)]
+    pub(super) kind: Kind,
+
+    /// Which one.
+    pub(super) name: String,
+
+    #[command(flatten)]
+    pub(super) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateOptions {
+    /// Which kind.
+    #[arg(value_enum, required_unless_present = "files")]
+    pub(super) kind: Option<Kind>,
+
+    /// What to call it.
+    #[arg(required_unless_present = "files")]
+    pub(super) name: Option<String>,
+
+    /// A field and its value: comment=text, disabled=true, roles='["dba"]', schedule.utc_offset=+02:00; as often as wanted.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub(super) settings: Vec<Setting>,
+
+    /// All objects of a file, none of which may be there yet; - is standard input.
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["kind", "name", "settings"])]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffOptions {
+    /// A file of objects, as for apply; - is standard input.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Which kinds; none: all.
+    #[arg(value_enum)]
+    pub(super) kinds: Vec<Kind>,
+
+    /// As YAML or JSON.
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub(super) output: Written,
+}
+
+/// How files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Written {
+    /// As YAML.
+    Yaml,
+    /// As JSON.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// Network targets of SSH PrivX, as its API gives them: a list, or an answer with items.
+    Privx(ImportOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// The file, JSON; - is standard input.
+    pub(super) file: PathBuf,
+
+    /// Say what would be done, and do nothing. Whether the server takes the documents is not known then.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Make roles that are not here; else targets go without them.
+    #[arg(long)]
+    pub(super) create_roles: bool,
+
+    /// Change targets that are here already and differ; else they are left as they are.
+    #[arg(long)]
+    pub(super) update: bool,
+
+    /// Whose the targets become; absent: the installation's.
+    #[arg(long, value_name = "NAME")]
+    pub(super) tenant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainOptions {
+    /// The packet: ADDRESS or ADDRESS:PORT, with tcp, udp or icmp before it if it is not tcp.
+    #[arg(value_name = "PACKET", num_args = 1..=2, required_unless_present = "target", conflicts_with = "target")]
+    pub(super) packet: Vec<String>,
+
+    /// Not a packet: what opening this target would get.
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<String>,
+
+    /// The reason that would be given for opening it.
+    #[arg(long, requires = "target")]
+    pub(super) reason: Option<String>,
+
+    /// Whose access, for those who may ask about others; absent: your own.
+    #[arg(long)]
+    pub(super) user: Option<String>,
+
+    /// From which of the user's devices; absent: the only one.
+    #[arg(long, conflicts_with = "from")]
+    pub(super) device: Option<String>,
+
+    /// From which address inside the tunnel.
+    #[arg(long, value_name = "IP")]
+    pub(super) from: Option<IpAddr>,
+
+    #[command(flatten)]
+    pub(super) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DeleteOptions {
     /// Which kind.
     #[arg(value_enum)]
@@ -84,7 +205,8 @@ pub(crate) struct DeleteOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyOptions {
-    /// A file with a table for each object, as docs/examples/lab.toml, or JSON of the same shape; - is standard input.
+    /// A file with a table for each object, as docs/examples/lab.toml, or YAML or JSON of the same shape; - is standard
+    /// input.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub(super) files: Vec<PathBuf>,
 
@@ -247,6 +369,36 @@ pub(crate) struct AddOptions {
     /// As a QR code, for the apps of phones.
     #[arg(long)]
     pub(super) qr: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowsOptions {
+    /// How many, the newest.
+    #[arg(short = 'n', value_name = "COUNT", default_value_t = 100)]
+    pub(super) count: usize,
+
+    /// Only those of this session.
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<Uuid>,
+
+    /// Only those of this user.
+    #[arg(long)]
+    pub(super) user: Option<String>,
+
+    /// Only those of sessions to this target.
+    #[arg(long)]
+    pub(super) target: Option<String>,
+
+    /// Only those that ended at this moment or later, 2026-11-28T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<jiff::Timestamp>,
+
+    /// Only those that ended before.
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<jiff::Timestamp>,
+
+    #[command(flatten)]
+    pub(super) format: FormatOption,
 }
 
 #[derive(Debug, Subcommand)]

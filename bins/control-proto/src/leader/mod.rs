@@ -21,8 +21,8 @@ use self::log::Log;
 use self::parts::Parts;
 use crate::item::{Change, Item, ItemKey};
 use crate::message::{
-    Ack, AgentKind, Bye, Counted, CounterReport, Delta, FromAgent, FromServer, Health, Heard, Hello, Lease,
-    PeerReport, Problem, Refused, Welcome,
+    Ack, AgentKind, Bye, Counted, CounterReport, Delta, FlowReport, FromAgent, FromServer, Health, Heard,
+    Hello, Lease, PeerReport, Problem, RefusalReport, Refused, Welcome,
 };
 use crate::position::{BootId, Epoch, Generation, Position};
 use crate::state::{State, StateFault};
@@ -126,6 +126,10 @@ pub enum News {
     Counters(CounterReport),
     /// Whom it has heard of.
     Peers(PeerReport),
+    /// Which conversations are over.
+    Flows(FlowReport),
+    /// What it has refused.
+    Refusals(RefusalReport),
     /// It goes.
     Left(Bye),
 }
@@ -444,6 +448,8 @@ impl Leader {
             FromAgent::Health(health) => Ok(Some(News::Health(health))),
             FromAgent::Counters(report) => Ok(Some(News::Counters(report))),
             FromAgent::Peers(report) => Ok(Some(News::Peers(report))),
+            FromAgent::Flows(report) => Ok(Some(News::Flows(report))),
+            FromAgent::Refusals(report) => Ok(Some(News::Refusals(report))),
             FromAgent::Bye(bye) => Ok(Some(self.end(bye))),
         }
     }

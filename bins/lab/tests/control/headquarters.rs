@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sluice_lab::services::Nginx;
-use sluice_lab::{Host, KeyPair, Lab, Mtu, Port, Process, binaries, retry};
+use sluice_lab::{Host, KeyPair, Lab, Mtu, Output, Port, Process, binaries, retry};
 
 /// The device as users address it.
 pub(crate) const DEVICE: &str = "10.20.0.5";
@@ -107,6 +107,21 @@ impl Account {
         let (answer, status) = output.stdout.rsplit_once('\n').with_context(|| output.to_string())?;
         let answer = if answer.trim().is_empty() { Value::Null } else { serde_json::from_str(answer)? };
         Ok((status.trim().parse()?, answer))
+    }
+}
+
+impl Account {
+    /// Asks with the `sluice` program, on the account's machine.
+    pub(crate) fn sluice(&self, arguments: &str) -> Result<Output> {
+        let shown = format!("openssl s_client -connect {SERVER}:8443 < /dev/null 2> /dev/null");
+        let shown = self.host.sh(&format!("{shown} | openssl x509 -noout -fingerprint -sha256"))?.ok()?;
+        let fingerprint = shown.stdout.trim().split('=').nth(1).context("a certificate")?.to_owned();
+        let program = binaries::sluice("sluice")?;
+        let environment = format!(
+            "SLUICE_SERVER=https://{SERVER}:8443 SLUICE_FINGERPRINT={fingerprint} SLUICE_TOKEN={}",
+            self.token
+        );
+        self.host.sh(&format!("{environment} {} {arguments}", program.display()))
     }
 }
 

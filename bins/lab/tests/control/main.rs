@@ -1,6 +1,7 @@
 //! The control plane end to end: `sluice-server`, its API asked by curl, a stock WireGuard client.
 
 mod browser;
+mod command_line;
 mod console;
 mod headquarters;
 mod operations;

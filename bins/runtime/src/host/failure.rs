@@ -83,6 +83,15 @@ impl Failure {
         failure
     }
 
+    /// With code `other` in place of `code`, where that one has another meaning.
+    #[must_use]
+    pub fn not_as(mut self, code: Exit, other: Exit) -> Self {
+        if self.exit == code {
+            self.exit = other;
+        }
+        self
+    }
+
     /// Says it on standard error and gives the code for `main` to return.
     pub fn report(&self) -> ExitCode {
         eprintln!("{self}");

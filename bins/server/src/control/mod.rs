@@ -11,9 +11,9 @@ mod items;
 mod leads;
 mod news;
 mod plan;
+mod presence;
 #[cfg(test)]
 mod tests;
-mod presence;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -93,6 +93,8 @@ struct Said {
     heard: Option<Timestamp>,
     software: Option<String>,
     problem: Option<String>,
+    /// When a router last completed a handshake with it.
+    handshake: Option<Timestamp>,
 }
 
 /// How an agent is.
@@ -110,6 +112,8 @@ pub(crate) struct AgentState {
     pub(crate) wanted: u64,
     /// The one it has.
     pub(crate) applied: Option<u64>,
+    /// When a router last completed a handshake with it.
+    pub(crate) handshake: Option<Timestamp>,
 }
 
 impl Control {
@@ -168,7 +172,7 @@ impl Control {
             let elsewhere = lock(&self.shared.leads).elsewhere().get(&agent).copied();
             return elsewhere.map(|(_, connected)| AgentState { connected, ..AgentState::default() });
         };
-        let Said { heard, software, problem } = lock(&seat.said).clone();
+        let Said { heard, software, problem, handshake } = lock(&seat.said).clone();
         Some(seat.leadership.ask(|leader, _| AgentState {
             connected: leader.is_up(),
             heard,
@@ -176,7 +180,16 @@ impl Control {
             problem,
             wanted: leader.generation().0,
             applied: leader.acknowledged().map(|generation| generation.0),
+            handshake,
         }))
+    }
+
+    /// A router has completed a handshake with whoever has this key.
+    fn shook_hands(&self, key: PublicKey, at: Timestamp) {
+        if let Some(seat) = self.all_seats().into_iter().find(|seat| seat.leadership.agent() == key) {
+            let mut said = lock(&seat.said);
+            said.handshake = said.handshake.max(Some(at));
+        }
     }
 
     /// A client's tunnel has carried so much by now, and was opened anew at `handshake`.

@@ -88,6 +88,9 @@ pub(super) async fn watch(control: Control) {
             tracing::error!(%why, "cannot look which sessions must end; trying again");
         }
         control.engine().store().meter().ticked(began.elapsed());
+        if let Err(why) = control.engine().write_refusals(Timestamp::now()).await {
+            tracing::error!(%why, "cannot write down what was refused; trying again");
+        }
         control.tell_presence();
         for seat in control.all_seats() {
             control.confirm(&seat).await;

@@ -16,6 +16,7 @@ use crate::store::objects::{Claim, Kind};
 pub(crate) use self::fault::{Faults, Place};
 pub(crate) use self::kinds::{pool_of, user_of};
 pub(crate) use self::target::{target_of, words_of};
+pub(crate) use self::value::addresses;
 
 /// A document of one kind of objects.
 pub(crate) trait Document: Serialize + DeserializeOwned + Send + Sync {

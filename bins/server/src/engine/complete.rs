@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use router_core::access::{Quarantined, VirtualPort, allocate, pools_agree};
 use sluice_api::{
-    ConnectorSpec, DeviceSpec, MappingSpec, RoleSpec, RouterKind, RouterSpec, TargetSpec, TenantSpec,
+    ConnectorSpec, DeviceSpec, MappingSpec, Right, RoleSpec, RouterKind, RouterSpec, TargetSpec, TenantSpec,
     UserSpec,
 };
 use uuid::Uuid;
@@ -22,6 +22,11 @@ pub(crate) trait Managed: Document + Clone {
     /// The field that says whose it is, for kinds that have one.
     fn tenant_mut(&mut self) -> Option<&mut Option<String>> {
         None
+    }
+
+    /// Whether the actor may write or remove this, beyond what its kind needs: asked of what is to be and of what was.
+    fn check_writer(&self, _actor: &Actor) -> Result<(), Fault> {
+        Ok(())
     }
 
     /// Notes what does not fit to what else there is, and fills in what was left out. `old`: what it replaces.
@@ -89,11 +94,29 @@ impl Managed for UserSpec {
         Some(&mut self.tenant)
     }
 
-    /// Nobody gives more than they have.
-    async fn complete(&mut self, with: &mut Completing<'_>, old: Option<&Self>) -> Result<(), Fault> {
-        let before = old.map(|old| old.right);
-        if self.right > with.actor.right || before.is_some_and(|before| before > with.actor.right) {
+    /// Nobody gives or takes more than they have.
+    fn check_writer(&self, actor: &Actor) -> Result<(), Fault> {
+        if self.right > actor.right {
             return Err(Fault::Forbidden("nobody gives or takes a right above their own"));
+        }
+        Ok(())
+    }
+
+    /// Rights that would mean less than they say are refused.
+    async fn complete(&mut self, with: &mut Completing<'_>, _old: Option<&Self>) -> Result<(), Fault> {
+        match (self.right, with.tenant) {
+            (Right::Admin, Some(_)) => {
+                with.note(
+                    "right",
+                    "an admin is of the whole installation: leave tenant out, or write tenant-admin",
+                );
+            }
+            (Right::TenantAdmin, None) => {
+                with.note("right", "a tenant-admin is of a tenant: say of which, or write admin");
+            }
+            (Right::Admin, None)
+            | (Right::TenantAdmin, Some(_))
+            | (Right::User | Right::Auditor, Some(_) | None) => {}
         }
         Ok(())
     }
@@ -120,8 +143,17 @@ impl Managed for DeviceSpec {
 }
 
 impl Managed for RouterSpec {
-    /// Pools are equal or have nothing in common; only servers make embedded routers; its own addresses are no client's.
+    /// Pools are equal or have nothing in common; only servers make embedded routers; its own addresses are no client's, and stay,
+    /// as does its key.
     async fn complete(&mut self, with: &mut Completing<'_>, old: Option<&Self>) -> Result<(), Fault> {
+        if let Some(old) = old {
+            if self.addresses.is_empty() {
+                self.addresses.clone_from(&old.addresses);
+            }
+            if self.public_key.is_none() {
+                self.public_key.clone_from(&old.public_key);
+            }
+        }
         let Ok(pool) = pool_of(&self.client_ip_pool) else { return Ok(()) };
         for other in with.tx.policy_routers().await? {
             if other.id.0 == with.id.as_u128() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use router_core::access::RouterId;
+use sluice_api::SessionView;
 use uuid::Uuid;
 
 use super::{Engine, Fault};
@@ -17,6 +18,8 @@ pub(crate) struct Carried {
     pub(crate) packets: [u64; 2],
     /// Bytes in them.
     pub(crate) bytes: [u64; 2],
+    /// Flows now.
+    pub(crate) flows: u32,
     /// How long ago the last of them passed.
     pub(crate) idle: Option<Duration>,
 }
@@ -49,7 +52,28 @@ impl Engine {
             tx.update_session(&record).await?;
         }
         tx.commit().await?;
+        let mut live = self.live();
+        for carried in counted {
+            let key = (carried.session, router);
+            if carried.flows == 0 {
+                live.flows.remove(&key);
+            } else {
+                live.flows.insert(key, carried.flows);
+            }
+        }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// With the flows that it has now, at all routers together.
+    pub(super) fn with_flows(&self, mut view: SessionView, routers: &[Uuid]) -> SessionView {
+        let live = self.live();
+        let here = routers
+            .iter()
+            .filter_map(|router| live.flows.get(&(view.id, RouterId(router.as_u128()))).copied());
+        view.traffic.flows = here.fold(0, u32::saturating_add);
+        view
     }
 }
 

@@ -47,6 +47,9 @@ impl Engine {
         let mut tx = self.store().read().await?;
         let router = router(&mut tx, device.router.as_deref()).await?;
         let router: RouterSpec = world::read(&router)?;
+        if device.needs_endpoint {
+            can_be_dialled(&router)?;
+        }
         let client_ip = match device.client_ip {
             Some(address) => address,
             None => free_address(&mut tx, &router, tried).await?,
@@ -60,6 +63,16 @@ impl Engine {
         };
         Ok((spec, router))
     }
+}
+
+/// Whether a client's configuration could say where the router is, and who.
+fn can_be_dialled(router: &RouterSpec) -> Result<(), Fault> {
+    let lacking = match (&router.public_key, &router.endpoint) {
+        (Some(_), Some(_)) => return Ok(()),
+        (None, _) => "public key: it has not enrolled",
+        (Some(_), None) => "endpoint: an administrator must say where clients find it",
+    };
+    Err(sessions::invalid("/router", format!("router {:?} has no {lacking}", router.name)))
 }
 
 /// The router that is named, else the only one, else the embedded one.

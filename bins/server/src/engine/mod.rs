@@ -13,11 +13,14 @@ mod desired;
 mod devices;
 mod events;
 mod fault;
+mod flows;
 mod objects;
 mod others;
 mod outlook;
+mod passage;
 mod recheck;
 mod record;
+mod refusals;
 mod rights;
 mod sessions;
 mod unstored;
@@ -48,7 +51,10 @@ pub(crate) use self::complete::Managed;
 pub(crate) use self::counted::Carried;
 pub(crate) use self::desired::{AgentIdentity, Desired, DesiredPeer, NamedGrant, PlannedSession};
 pub(crate) use self::fault::Fault;
+pub(crate) use self::flows::{FlowQuery, Passed};
 pub(crate) use self::outlook::Outlook;
+pub(crate) use self::passage::failed_check;
+pub(crate) use self::refusals::RefusedPackets;
 
 /// Changes that a slow listener may fall behind; then it looks at everything anew.
 const CHANGES_KEPT: usize = 4096;
@@ -68,6 +74,10 @@ pub(crate) struct Policy {
     pub(crate) allowed: Vec<IpNet>,
     /// Addresses of connectors and routers come from here.
     pub(crate) overlay: Vec<IpNet>,
+    /// How long it is kept which conversations sessions carried.
+    pub(crate) flows_kept_for: Duration,
+    /// And how many at most.
+    pub(crate) flows_max: u64,
 }
 
 impl Default for Policy {
@@ -79,6 +89,8 @@ impl Default for Policy {
             quarantine: router_core::access::VIRTUAL_PORT_QUARANTINE,
             allowed: Vec::new(),
             overlay: vec!["10.99.0.0/16".parse().expect("a prefix")],
+            flows_kept_for: Duration::from_secs(30 * 86_400),
+            flows_max: 1_000_000,
         }
     }
 }
@@ -130,6 +142,12 @@ struct Live {
     looked_at: Option<(Timestamp, Uuid)>,
     /// Sessions that have ended, although the store could not be told.
     unstored: Unstored,
+    /// Flows that sessions have now, at each router.
+    flows: HashMap<(Uuid, RouterId), u32>,
+    /// When it was last looked which flows are too old to be kept.
+    flows_forgotten: Option<Timestamp>,
+    /// What routers refused and is not yet written down, by whom it came from.
+    refused: HashMap<refusals::Side, refusals::Waiting>,
 }
 
 impl Engine {

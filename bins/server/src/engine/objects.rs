@@ -68,6 +68,7 @@ impl Engine {
     ) -> Result<Removed, Fault> {
         let mut tx = self.store().write().await?;
         let old = known(&mut tx, actor, D::KIND, which).await?;
+        world::read::<D>(&old)?.check_writer(actor)?;
         let record = tx.delete_object(D::KIND, old.id, version).await?;
         D::forget(&mut tx, old.id, now).await?;
         let [_, _, removed] = events::kinds_of(D::KIND);
@@ -124,6 +125,8 @@ impl Engine {
         let tenant = tenant_of(tx, actor, spec.tenant()).await?;
         let references = resolve(tx, tenant, &spec.named()).await?;
         let before = old.map(world::read::<D>).transpose()?;
+        spec.check_writer(actor)?;
+        before.as_ref().map_or(Ok(()), |before| before.check_writer(actor))?;
         let mut with = Completing {
             tx,
             engine: self,

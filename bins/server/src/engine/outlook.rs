@@ -35,13 +35,7 @@ impl Engine {
         asked: &OpenSession,
     ) -> Result<Outlook, Fault> {
         let mut tx = self.store().read().await?;
-        let asker = match user {
-            None => actor.clone(),
-            Some(name) => {
-                let record = objects::known(&mut tx, actor, Kind::User, name).await?;
-                Actor { user: Some(record.id), name: record.name, tenant: record.tenant, ..actor.clone() }
-            }
-        };
+        let asker = tx.asked_about(actor, user).await?;
         let policy = asking_user(&mut tx, &asker).await?;
         let request = request_of(&mut tx, &asker, asked).await?;
         let target = tx.target_meant(&policy, request.target.as_str()).await?;
@@ -128,8 +122,15 @@ impl Engine {
 }
 
 impl Tx {
+    /// The actor as whom a question is answered: another user, for those who may ask about others.
+    pub(super) async fn asked_about(&mut self, actor: &Actor, user: Option<&str>) -> Result<Actor, Fault> {
+        let Some(name) = user else { return Ok(actor.clone()) };
+        let record = objects::known(self, actor, Kind::User, name).await?;
+        Ok(Actor { user: Some(record.id), name: record.name, tenant: record.tenant, ..actor.clone() })
+    }
+
     /// The targets that name a role of the user's.
-    async fn targets_of(&mut self, user: &User) -> Result<Vec<StoredTarget>, Fault> {
+    pub(super) async fn targets_of(&mut self, user: &User) -> Result<Vec<StoredTarget>, Fault> {
         let mut found: BTreeMap<Uuid, Record> = BTreeMap::new();
         for grant in &user.roles {
             let filter = Filter { naming: Some(Uuid::from_u128(grant.role.0)), ..Filter::default() };

@@ -30,7 +30,7 @@ pub(super) struct Read {
     ready: Vec<RouterId>,
     client: ClientOwner,
     client_ip: IpAddr,
-    ongoing: Vec<Session>,
+    pub(super) ongoing: Vec<Session>,
     approval: Option<Approval>,
     usage: Usage,
 }
@@ -241,7 +241,13 @@ impl Engine {
     pub(crate) async fn session(&self, actor: &Actor, id: Uuid) -> Result<SessionView, Fault> {
         let mut tx = self.store().read().await?;
         let record = seen_session(&mut tx, actor, id).await?;
-        Ok(tx.session_view(&record).await?)
+        self.live_view(&mut tx, &record).await
+    }
+
+    /// A session as the API shows it, with what is known only while the server runs.
+    async fn live_view(&self, tx: &mut Tx, record: &SessionRecord) -> Result<SessionView, Fault> {
+        let view = tx.session_view(record).await?;
+        Ok(self.with_flows(view, &record.body.routers))
     }
 
     /// Sessions, newest first. `cursor` is what the page before ended with.
@@ -266,7 +272,7 @@ impl Engine {
         let next = next.map(|last| format!("{}.{}", last.opened.as_microsecond(), last.id));
         let mut items = Vec::with_capacity(records.len());
         for record in &records {
-            items.push(tx.session_view(record).await?);
+            items.push(self.live_view(&mut tx, record).await?);
         }
         Ok(Page { items, next })
     }
@@ -392,7 +398,7 @@ pub(super) async fn request_of(tx: &mut Tx, actor: &Actor, asked: &OpenSession) 
 }
 
 /// The address as given, that of the device named, or that of the only device.
-async fn client_ip_of(tx: &mut Tx, actor: &Actor, asked: &OpenSession) -> Result<IpAddr, Fault> {
+pub(super) async fn client_ip_of(tx: &mut Tx, actor: &Actor, asked: &OpenSession) -> Result<IpAddr, Fault> {
     if let Some(client_ip) = asked.client_ip {
         return Ok(client_ip);
     }

@@ -368,6 +368,7 @@ async fn what_a_router_counted_is_added_once_whoever_hears_it_again() {
     let session = world.open(&world.alice, "db").await.unwrap();
     let router = world.engine.live().ready[0];
     let carried = |bytes: u64| Carried {
+        flows: 0,
         session: session.id,
         packets: [1, 1],
         bytes: [bytes, bytes],
@@ -735,4 +736,107 @@ async fn a_user_sees_what_they_may_open_and_what_is_in_the_way() {
     );
     let outlook = world.engine.outlook(now(), &world.alice, None, &asking("lan")).await.unwrap();
     assert_eq!(outlook, Outlook::Granted(None));
+}
+
+fn passed(session: &SessionView, port: u16, idle_secs: u64) -> Passed {
+    Passed {
+        session: session.id,
+        protocol: 6,
+        client: SocketAddr::new(session.client_ip, port),
+        destination: "10.20.0.5:22".parse().unwrap(),
+        reached: "10.99.0.1:40000".parse().unwrap(),
+        bytes: [100, 2000],
+        idle: Duration::from_secs(idle_secs),
+    }
+}
+
+#[tokio::test]
+async fn flows_are_kept_a_while_and_shown_to_those_who_see_their_sessions() {
+    let world = World::sqlite().await;
+    let (router, other) = (world.engine.live().ready[0], RouterId(7));
+    let session = world.open(&world.alice, "db").await.unwrap();
+    let told = [passed(&session, 5000, 60), passed(&session, 5001, 1)];
+    world.engine.passed(now(), router, &told).await.unwrap();
+    // Of a session that is not known, and by a router that has nothing to do with it: let be.
+    let unknown = Passed { session: Uuid::nil(), ..told[0] };
+    world.engine.passed(now(), router, &[unknown]).await.unwrap();
+    world.engine.passed(now(), other, &told).await.unwrap();
+
+    let list = async |actor: &Actor, query: FlowQuery, cursor: Option<&str>, limit| {
+        world.engine.flows(actor, query, cursor, limit).await.unwrap()
+    };
+    let first = list(&world.alice, FlowQuery::default(), None, 1).await;
+    assert_eq!((first.items[0].client.port(), first.items[0].bytes_in), (5001, 2000));
+    assert_eq!(
+        (&*first.items[0].user, &*first.items[0].target, &*first.items[0].router),
+        ("alice", "db", "r1")
+    );
+    let second = list(&world.alice, FlowQuery::default(), first.next.as_deref(), 10).await;
+    assert_eq!((second.items.len(), second.items[0].client.port(), second.next), (1, 5000, None));
+    assert_eq!(list(&world.bob, FlowQuery::default(), None, 10).await.items, []);
+    let count = async |query| list(&world.root, query, None, 10).await.items.len();
+    assert_eq!(count(FlowQuery { session: Some(session.id), ..FlowQuery::default() }).await, 2);
+    assert_eq!(count(FlowQuery { user: world.bob.user, ..FlowQuery::default() }).await, 0);
+    assert_eq!(count(FlowQuery { since: Some(later(-30)), ..FlowQuery::default() }).await, 1);
+    assert_eq!(count(FlowQuery { until: Some(later(-30)), ..FlowQuery::default() }).await, 1);
+    let used = world.engine.last_used(&["10.99.0.1".parse().unwrap()], 40000).await.unwrap();
+    assert_eq!(used, Some(later(-1)));
+    assert_eq!(world.engine.last_used(&["10.99.0.1".parse().unwrap()], 40001).await.unwrap(), None);
+
+    let month = 31 * 86_400;
+    world.engine.passed(later(month), router, &[passed(&session, 5002, 0)]).await.unwrap();
+    assert_eq!(count(FlowQuery::default()).await, 1, "older ones are forgotten");
+}
+
+#[tokio::test]
+async fn of_flows_only_so_many_are_kept() {
+    let (_files, store) = sqlite_store().await;
+    let policy = Policy { flows_max: 3, ..Policy::default() };
+    let engine = Engine::new(now(), store, policy);
+    let root = Actor { name: "root".to_owned(), ..Actor::system() };
+    let mut world = World { engine, alice: root.clone(), bob: root.clone(), root, _files: None };
+    world.fill().await;
+    let session = world.open(&world.alice, "lan").await.unwrap();
+    let told: Vec<_> = (5000..5010).map(|port| passed(&session, port, 0)).collect();
+    let router = world.engine.live().ready[0];
+    world.engine.passed(now(), router, &told).await.unwrap();
+    let kept = world.engine.flows(&world.root, FlowQuery::default(), None, 100).await.unwrap();
+    let ports: Vec<_> = kept.items.iter().map(|flow| flow.client.port()).collect();
+    assert_eq!(ports, [5009, 5008, 5007]);
+}
+
+#[tokio::test]
+async fn p26_what_is_refused_is_counted_to_the_packet_and_written_down_once_a_minute() {
+    let world = World::sqlite().await;
+    let router = world.engine.live().ready[0];
+    let refused = |client: Option<&str>, packets| RefusedPackets {
+        client: client.map(|client| client.parse().unwrap()),
+        packets,
+        reason: "not_allowed".to_owned(),
+        protocol: 6,
+        source: "10.77.0.2:5000".parse().unwrap(),
+        destination: "10.66.0.1:22".parse().unwrap(),
+    };
+    let events = async || {
+        let mut tx = world.engine.store().read().await.unwrap();
+        let entries = tx.audit(&AuditFilter::default(), None, 1000).await.unwrap();
+        let of_it = entries.into_iter().rev().filter(|entry| entry.link.action == "packets-refused");
+        let told = of_it.map(|entry| (entry.link.actor, entry.link.details["packets"].as_u64().unwrap()));
+        told.collect::<Vec<_>>()
+    };
+    world.engine.refused(router, vec![refused(Some("10.77.0.2"), 5), refused(Some("10.77.0.3"), 1)]);
+    world.engine.write_refusals(now()).await.unwrap();
+    let mut first = events().await;
+    first.sort();
+    assert_eq!(first, [("alice".to_owned(), 5), ("bob".to_owned(), 1)]);
+    for second in [1, 30, 59] {
+        world.engine.refused(router, vec![refused(Some("10.77.0.2"), 7)]);
+        world.engine.write_refusals(later(second)).await.unwrap();
+    }
+    assert_eq!(events().await.len(), 2, "not yet");
+    world.engine.write_refusals(later(60)).await.unwrap();
+    assert_eq!(events().await[2], ("alice".to_owned(), 21));
+    world.engine.write_refusals(later(200)).await.unwrap();
+    assert_eq!(events().await.len(), 3);
+    assert!(world.engine.live().refused.is_empty(), "sides that are silent are forgotten");
 }

@@ -5,7 +5,8 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use sluice_api::{
-    AccessTarget, ApprovalView, AskApproval, DecideApproval, Explain, Explanation, FailedCheck, Page,
+    AccessTarget, ApprovalView, AskApproval, DecideApproval, Explain, ExplainPacket, Explanation,
+    FailedCheck, Page,
 };
 
 use super::App;
@@ -14,7 +15,7 @@ use super::objects::{PAGE_MAX, Which, actor};
 use super::openapi::Param;
 use super::problem::{ApiError, ProblemKind};
 use crate::auth::permission::Permit;
-use crate::engine::Outlook;
+use crate::engine::{Outlook, failed_check};
 use crate::store::timestamp;
 
 pub(super) const APPROVAL_PARAMS: &[Param] =
@@ -52,15 +53,23 @@ pub(super) async fn explain(
             failed: Vec::new(),
         },
         Outlook::Refused(all) => {
-            let failed = all.iter().map(|refused| FailedCheck {
-                check: refused.check(),
-                code: refused.code().to_owned(),
-                text: refused.to_string(),
-            });
-            Explanation { granted: false, expires: None, limit: None, failed: failed.collect() }
+            let failed: Vec<FailedCheck> = all.iter().map(failed_check).collect();
+            Explanation { granted: false, expires: None, limit: None, failed }
         }
     };
     answer(StatusCode::OK, &explanation)
+}
+
+pub(super) async fn explain_packet(
+    State(app): State<App>,
+    permit: Permit,
+    Json(asked): Json<ExplainPacket>,
+) -> Result<Response, ApiError> {
+    let user = asked.user.as_deref().filter(|user| *user != permit.name);
+    if user.is_some_and(|user| !permit.reaches(user)) {
+        return Err(ApiError::new(ProblemKind::Denied, "you ask about your own access only"));
+    }
+    answer(StatusCode::OK, &app.engine().explain_packet(app.now(), &actor(&permit), user, &asked).await?)
 }
 
 pub(super) async fn approvals(

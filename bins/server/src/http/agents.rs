@@ -42,12 +42,13 @@ pub(super) async fn connectors(
     Params(query): Params<ListQuery>,
 ) -> Result<Response, ApiError> {
     states::<ConnectorSpec, _>(&app, &permit, query, |connector| {
-        let AgentState { connected, heard, software, .. } = app.agent(connector.id);
+        let AgentState { connected, heard, software, handshake, .. } = app.agent(connector.id);
+        let age = handshake.map(|at| app.now().duration_since(at).as_secs());
         ConnectorState {
             name: connector.spec.name.clone(),
             enrolled: connector.spec.public_key.is_some(),
             connected,
-            handshake_age: None,
+            handshake_age: age.map(|age| u64::try_from(age).unwrap_or(0)),
             heard,
             software,
         }
@@ -60,12 +61,19 @@ pub(super) async fn mappings(
     permit: Permit,
     Params(query): Params<ListQuery>,
 ) -> Result<Response, ApiError> {
-    states::<MappingSpec, _>(&app, &permit, query, |mapping| MappingState {
-        name: mapping.spec.name.clone(),
-        virtual_port: mapping.spec.virtual_port.unwrap_or_default(),
-        last_used: None,
-    })
-    .await
+    let actor = actor(&permit);
+    let page = find::<MappingSpec>(&app, &permit, &actor, query).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for mapping in page.items {
+        let virtual_port = mapping.spec.virtual_port.unwrap_or_default();
+        // Two tenants may call theirs alike: then the name alone does not say which it is.
+        let last_used = match app.engine().get::<ConnectorSpec>(&actor, &mapping.spec.connector).await {
+            Ok(connector) => app.engine().last_used(&connector.spec.addresses, virtual_port).await?,
+            Err(_) => None,
+        };
+        items.push(MappingState { name: mapping.spec.name, virtual_port, last_used });
+    }
+    answer(StatusCode::OK, &Page { items, next: page.next })
 }
 
 pub(super) async fn devices(

@@ -11,6 +11,7 @@ mod audit;
 mod body;
 mod certificate;
 mod events;
+mod flows;
 mod guard;
 mod hosts;
 mod idempotency;
@@ -35,7 +36,8 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::Uri;
+use http::HeaderMap;
+use http::header::ACCEPT;
 use jiff::Timestamp;
 use sluice_runtime::host::metrics::Readiness;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -221,8 +223,10 @@ impl fmt::Debug for App {
     }
 }
 
-async fn unknown_route(uri: Uri) -> Response {
-    if !uri.path().starts_with("/api/") {
+/// Programs are answered with a document, people with a page.
+async fn unknown_route(headers: HeaderMap) -> Response {
+    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
         return sluice_console::not_found().await;
     }
     ApiError::new(ProblemKind::UnknownRoute, "there is nothing at this path")

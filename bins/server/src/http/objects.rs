@@ -56,11 +56,6 @@ pub(super) trait Kept: Managed + 'static {
     fn owner(&self) -> Option<&str> {
         None
     }
-
-    /// Whether this principal may write this, beyond what the kind needs.
-    fn check_writer(&self, _permit: &Permit) -> Result<(), ApiError> {
-        Ok(())
-    }
 }
 
 macro_rules! kept {
@@ -79,14 +74,7 @@ kept! { RouterSpec, "routers" { const WRITE: Action = Action::WriteInstallation;
 kept! { ConnectorSpec, "connectors" {} }
 kept! { MappingSpec, "mappings" {} }
 kept! { TargetSpec, "targets" {} }
-kept! { UserSpec, "users" {
-    fn check_writer(&self, permit: &Permit) -> Result<(), ApiError> {
-        if self.right <= permit.right {
-            return Ok(());
-        }
-        Err(ApiError::new(ProblemKind::Denied, "nobody gives more right than they have"))
-    }
-} }
+kept! { UserSpec, "users" {} }
 kept! { DeviceSpec, "devices" {
     const READ: Action = Action::ReadDevices;
     const WRITE: Action = Action::WriteDevices;
@@ -173,7 +161,6 @@ pub(super) async fn create<S: Kept>(
     Json(spec): Json<S>,
 ) -> Result<Response, ApiError> {
     check_owner(&permit, &spec)?;
-    spec.check_writer(&permit)?;
     let object = app.engine().create(app.now(), &actor(&permit), spec).await?;
     tagged(StatusCode::CREATED, &object)
 }
@@ -187,11 +174,9 @@ pub(super) async fn replace<S: Kept>(
 ) -> Result<Response, ApiError> {
     let meant = version::needed(version::if_match(&headers)?)?;
     check_owner(&permit, &spec)?;
-    spec.check_writer(&permit)?;
     let actor = actor(&permit);
     for tries_left in (0..TRIES).rev() {
         let before = seen::<S>(&app, &permit, &which).await?;
-        before.spec.check_writer(&permit)?;
         let version = match meant {
             Meant::Version(version) => version,
             Meant::Any => before.version,
@@ -221,7 +206,6 @@ pub(super) async fn remove<S: Kept>(
         Some(Meant::Any) | None => None,
     };
     let before = seen::<S>(&app, &permit, &which).await?;
-    before.spec.check_writer(&permit)?;
     app.engine().delete::<S>(app.now(), &actor(&permit), &before.id.to_string(), version).await?;
     Ok(StatusCode::NO_CONTENT)
 }

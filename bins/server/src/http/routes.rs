@@ -6,17 +6,17 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use sluice_api::{
     AccessTarget, AddedDevice, ApprovalView, AskApproval, AuditEvent, ChainState, Change, ConnectorSpec,
-    ConnectorState, DecideApproval, DeviceSpec, DeviceState, EndSession, EndSessions, Explain, Explanation,
-    ExtendSession, FirstAdmin, LogIn, LoggedIn, MappingSpec, MappingState, NewDevice, NewToken, Object,
-    OpenSession, RoleSpec, RouterSpec, RouterState, SessionView, SetPassword, TargetSpec, TenantSpec,
-    TokenSpec, TokenView, UserSpec, WhoAmI,
+    ConnectorState, DecideApproval, DeviceSpec, DeviceState, EndSession, EndSessions, Explain, ExplainPacket,
+    Explanation, ExtendSession, FirstAdmin, FlowView, LogIn, LoggedIn, MappingSpec, MappingState, NewDevice,
+    NewToken, Object, OpenSession, PacketExplanation, RoleSpec, RouterSpec, RouterState, SessionView,
+    SetPassword, TargetSpec, TenantSpec, TokenSpec, TokenView, UserSpec, WhoAmI,
 };
 use utoipa::ToSchema;
 
 use super::guard::{Route, authorise};
 use super::objects::{self, Kept};
 use super::openapi::{Param, Shape};
-use super::{App, access, account, agents, audit, events, openapi, sessions};
+use super::{App, access, account, agents, audit, events, flows, openapi, sessions};
 use crate::auth::permission::Action;
 
 /// A route: one method of one path.
@@ -94,6 +94,14 @@ pub(super) fn all() -> Vec<ApiRoute> {
         )
         .takes::<Explain>()
         .gives::<Explanation>(),
+        post(
+            "/api/v1/explain/packet",
+            Some(Action::Explain),
+            access::explain_packet,
+            "What becomes of a packet, which rule says so, and what it is turned into",
+        )
+        .takes::<ExplainPacket>()
+        .gives::<PacketExplanation>(),
         get(
             "/api/v1/approvals",
             Some(Action::ReadApprovals),
@@ -155,6 +163,14 @@ pub(super) fn all() -> Vec<ApiRoute> {
         post("/api/v1/sessions/{id}/end", Some(Action::EndSessions), sessions::end, "End a session")
             .takes::<EndSession>()
             .gives::<SessionView>(),
+        get(
+            "/api/v1/flows",
+            Some(Action::ReadSessions),
+            flows::list,
+            "Conversations that sessions carried and that are over, newest first",
+        )
+        .gives_page::<FlowView>()
+        .with(flows::PARAMS),
         get("/api/v1/audit", Some(Action::ReadAudit), audit::list, "Audit events, newest first")
             .gives_page::<AuditEvent>()
             .with(audit::PARAMS),

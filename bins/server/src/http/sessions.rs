@@ -156,7 +156,7 @@ async fn seen(app: &App, permit: &Permit, which: &str) -> Result<SessionView, Ap
 }
 
 /// Whom a filter means: `Some(None)`, anybody; `None`, nobody that this principal may know.
-async fn identity<S: Managed>(
+pub(super) async fn identity<S: Managed>(
     app: &App,
     permit: &Permit,
     name: Option<&str>,

@@ -7,6 +7,7 @@
 pub(crate) mod approvals;
 pub(crate) mod audit;
 mod error;
+pub(crate) mod flows;
 pub(crate) mod idempotency;
 pub(crate) mod leads;
 pub(crate) mod notices;

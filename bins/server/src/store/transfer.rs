@@ -68,6 +68,26 @@ const TABLES: &[Table] = &[
         columns: &[("session", Text), ("number", Int), ("first", Text), ("last", Text)],
     },
     Table {
+        name: "flow",
+        columns: &[
+            ("seq", Int),
+            ("ended_at", Int),
+            ("session", Text),
+            ("tenant", Text),
+            ("user_id", Text),
+            ("user_name", Text),
+            ("target_id", Text),
+            ("target_name", Text),
+            ("router", Text),
+            ("protocol", Int),
+            ("client", Text),
+            ("destination", Text),
+            ("reached", Text),
+            ("bytes_out", Int),
+            ("bytes_in", Int),
+        ],
+    },
+    Table {
         name: "audit",
         columns: &[
             ("seq", Int),

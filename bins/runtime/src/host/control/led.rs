@@ -1,13 +1,16 @@
 //! A program that does what a server says. Read first: `control_proto::Led`. Called by follow; calls grants, books and ledger.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use control_proto::{
-    Applied, Change, CounterReport, Grant, Health, Item, ItemKey, Led, Peer, PeerKind, PeerSeen, Problem,
-    ServerClock, State,
+    Applied, Change, CounterReport, FlowRecord, Grant, Health, Item, ItemKey, Led, Name, Peer, PeerKind,
+    PeerSeen, Problem, Refusal, ServerClock, State,
 };
+use router_core::packet::Ends;
 use router_core::rules::{ApplyError, Rule, RuleSnapshot, SessionId, SessionView, SnatPool};
+use router_core::{EndedFlow, Ingress};
 use wg_proto::{Instant, PublicKey};
 
 use super::books::Books;
@@ -37,6 +40,9 @@ pub struct Own {
     /// Its own rules, which name no peers by number, and what they are called.
     pub rules: Vec<(Rule, RuleText)>,
 }
+
+/// Conversations that are over and wait to be told of; of more, the oldest are lost, and counted.
+const FLOWS_KEPT: usize = 65_536;
 
 /// What is led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +95,7 @@ impl LedNode {
     /// Of a program that was started with the peers and rules of `own`.
     pub fn new(program: &Arc<Program>, own: Own) -> Self {
         let texts: RuleTexts = own.rules.iter().map(|(rule, text)| (rule.id, text.clone())).collect();
+        program.runtime().with_node(|node, _| node.keep_journal(FLOWS_KEPT));
         Self {
             program: Arc::downgrade(program),
             own,
@@ -161,6 +168,49 @@ impl LedNode {
     pub(super) fn counters(&mut self, now: Instant) -> Option<CounterReport> {
         let program = self.program.upgrade()?;
         self.ledger.report(now, &views(&program))
+    }
+
+    /// Conversations of sessions that are over since the last time, and how many more there were. A connector's are the routers'
+    /// as well, who know whose they are.
+    pub(super) fn flows(&self, now: Instant) -> (Vec<FlowRecord>, u64) {
+        let Some(program) = self.program.upgrade() else { return (Vec::new(), 0) };
+        if self.own.kind != LedKind::Router {
+            return (Vec::new(), 0);
+        }
+        let (ended, lost) = program.runtime().with_node(|node, _| node.take_ended_flows(FLOWS_KEPT));
+        let record = |flow: &EndedFlow| {
+            let idle = now.saturating_duration_since(flow.last_seen);
+            Some(FlowRecord {
+                session: self.ledger.session_of(flow.session)?,
+                protocol: flow.protocol.0,
+                client: source(&flow.original),
+                destination: destination(&flow.original),
+                reached: source(&flow.reply),
+                bytes: flow.bytes,
+                idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
+            })
+        };
+        (ended.iter().filter_map(record).collect(), lost)
+    }
+
+    /// What was refused since the last time.
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        let Some(program) = self.program.upgrade() else { return Vec::new() };
+        program.runtime().with_node(|node, _| {
+            let refusals = node.take_refusals();
+            let told = refusals.iter().map(|refusals| Refusal {
+                from: match refusals.from {
+                    Ingress::Peer(peer) => node.device().peer(peer).map(|peer| peer.public_key()),
+                    Ingress::Tun | Ingress::Sockets => None,
+                },
+                packets: refusals.packets,
+                reason: Name::cut(refusals.last.reason.name()),
+                protocol: refusals.last.protocol.0,
+                source: source(&refusals.last.ends),
+                destination: destination(&refusals.last.ends),
+            });
+            told.collect()
+        })
     }
 
     fn program(&self) -> Result<Arc<Program>, Problem> {
@@ -435,6 +485,14 @@ fn routers(state: &State) -> impl Iterator<Item = &Peer> {
         Item::Peer(peer) if peer.kind == PeerKind::Router => Some(peer),
         Item::Peer(_) | Item::Identity(_) | Item::Grant(_) | Item::Mapping(_) => None,
     })
+}
+
+fn source(ends: &Ends) -> SocketAddr {
+    SocketAddr::new(ends.addresses.source(), ends.ports.source)
+}
+
+fn destination(ends: &Ends) -> SocketAddr {
+    SocketAddr::new(ends.addresses.destination(), ends.ports.destination)
 }
 
 fn views(program: &Program) -> Vec<SessionView> {

@@ -16,6 +16,8 @@ const ENDED_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     session_of: HashMap<SessionId, SessionId>,
+    /// As it was before the last whole state: flows of rules that are gone are told of a moment later.
+    session_before: HashMap<SessionId, SessionId>,
     /// What rules have carried that are closed.
     past: HashMap<SessionId, Totals>,
     ended: BTreeSet<SessionId>,
@@ -28,10 +30,16 @@ pub(super) struct Ledger {
 struct Totals {
     packets: [u64; 2],
     bytes: [u64; 2],
+    flows: u32,
     last_packet: Option<Instant>,
 }
 
 impl Ledger {
+    /// The session that a rule is or was of, if that was not long ago.
+    pub(super) fn session_of(&self, rule: SessionId) -> Option<SessionId> {
+        self.session_of.get(&rule).or_else(|| self.session_before.get(&rule)).copied()
+    }
+
     /// A session has a rule.
     pub(super) fn opened(&mut self, session: SessionId, rule: SessionId) {
         self.session_of.insert(rule, session);
@@ -42,7 +50,8 @@ impl Ledger {
     pub(super) fn closed(&mut self, view: &SessionView) {
         if let Some(session) = self.session_of.get(&view.id) {
             let past = self.past.entry(*session).or_default();
-            *past = past.and(view);
+            // Its flows are over.
+            *past = Totals { flows: 0, ..past.and(view) };
         }
     }
 
@@ -58,7 +67,8 @@ impl Ledger {
 
     /// Which rules there are now, and whose they are.
     pub(super) fn replace(&mut self, rules: impl Iterator<Item = (SessionId, SessionId)>) {
-        self.session_of = rules.inspect(|(_, session)| _ = self.ended.remove(session)).collect();
+        let now = rules.inspect(|(_, session)| _ = self.ended.remove(session)).collect();
+        self.session_before = std::mem::replace(&mut self.session_of, now);
     }
 
     /// What has changed since the last report that was taken; `None` if nothing has, or that one is not taken yet.
@@ -75,7 +85,8 @@ impl Ledger {
             }
         }
         let changed = live.iter().filter(|(session, totals)| {
-            self.told.get(*session).is_none_or(|told| told.packets != totals.packets)
+            let is_as_told = |told: &Totals| (told.packets, told.flows) == (totals.packets, totals.flows);
+            !self.told.get(*session).is_some_and(is_as_told)
         });
         let ended = self
             .ended
@@ -104,8 +115,8 @@ impl Ledger {
                 self.ended.remove(&counters.session);
                 self.forget(counters.session);
             } else {
-                let SessionCounters { session, packets, bytes, idle_ms: _, closed: _ } = counters;
-                self.told.insert(session, Totals { packets, bytes, last_packet: None });
+                let SessionCounters { session, packets, bytes, flows, idle_ms: _, closed: _ } = counters;
+                self.told.insert(session, Totals { packets, bytes, flows, last_packet: None });
             }
         }
     }
@@ -127,6 +138,7 @@ impl Totals {
         Totals {
             packets: sum(self.packets, view.packets),
             bytes: sum(self.bytes, view.bytes),
+            flows: self.flows.saturating_add(view.flows),
             last_packet: self.last_packet.max(view.last_packet),
         }
     }
@@ -134,7 +146,8 @@ impl Totals {
     fn entry(self, now: Instant, session: SessionId, closed: bool) -> SessionCounters {
         let idle = self.last_packet.map(|last| now.saturating_duration_since(last));
         let idle_ms = idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        SessionCounters { session, packets: self.packets, bytes: self.bytes, idle_ms, closed }
+        let Totals { packets, bytes, flows, .. } = self;
+        SessionCounters { session, packets, bytes, flows, idle_ms, closed }
     }
 }
 
@@ -176,6 +189,23 @@ mod tests {
         let report = ledger.report(NOW, &views).unwrap();
         assert_eq!((report.report, report.sessions[0].idle_ms), (1, Some(1000)));
         assert_eq!(packets(Some(report)), [(8, false)]);
+    }
+
+    #[test]
+    fn flows_that_go_are_told_although_nothing_passes_and_a_rule_is_known_for_a_while_after_it_is_gone() {
+        let mut ledger = Ledger::default();
+        ledger.opened(SESSION, SessionId(10));
+        let with = |flows| SessionView { flows, ..view(10, 1) };
+        let told = |report: Option<CounterReport>| report.map(|report| report.sessions[0].flows);
+        assert_eq!(told(ledger.report(NOW, &[with(2)])), Some(2));
+        ledger.taken(1);
+        assert_eq!(told(ledger.report(NOW, &[with(0)])), Some(0));
+        ledger.taken(2);
+        assert_eq!(told(ledger.report(NOW, &[with(0)])), None);
+        ledger.replace(std::iter::empty());
+        assert_eq!(ledger.session_of(SessionId(10)), Some(SESSION));
+        ledger.replace(std::iter::empty());
+        assert_eq!(ledger.session_of(SessionId(10)), None);
     }
 
     #[test]

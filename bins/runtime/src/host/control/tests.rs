@@ -374,7 +374,13 @@ async fn acknowledged(news: &mut mpsc::Receiver<AgentNews>) -> control_proto::Ap
         match news.news {
             News::Acknowledged(ack) => return ack.applied,
             News::Refused { problem, .. } => panic!("{problem}"),
-            News::Arrived { .. } | News::Health(_) | News::Counters(_) | News::Peers(_) | News::Left(_) => {}
+            News::Arrived { .. }
+            | News::Health(_)
+            | News::Counters(_)
+            | News::Peers(_)
+            | News::Flows(_)
+            | News::Refusals(_)
+            | News::Left(_) => {}
         }
     }
 }
@@ -399,8 +405,36 @@ fn p17_counters_of_a_session_outlive_its_rules_and_end_with_it() {
         leadership.with(|leader, _| leader.change([close(0)])).unwrap();
         let last = counters(&leadership, &mut news, |counters| counters.closed).await;
         assert!(last.packets[0] >= first.packets[0] && last.bytes[1] >= first.bytes[1], "{first:?} {last:?}");
+
+        let flow = heard(&mut news, |news| {
+            let News::Flows(report) = news else { return None };
+            report.flows.into_iter().find(|flow| flow.destination == to)
+        });
+        let flow = flow.await;
+        assert_eq!((flow.session, flow.protocol), (session(0), 6));
+        assert!(flow.bytes[0] > 0 && flow.bytes[1] > 0, "{flow:?}");
+        assert!(client.connect(to).await.is_err());
+        let refusal = heard(&mut news, |news| {
+            let News::Refusals(report) = news else { return None };
+            report.refusals.into_iter().find(|refusal| refusal.destination == to)
+        });
+        let refusal = refusal.await;
+        assert_eq!(refusal.from, Some(key(2).public_key()));
+        assert!(refusal.packets > 0 && refusal.reason.to_string() == "not_allowed", "{refusal:?}");
     });
     router.stop();
+}
+
+/// The first that is found in what is told.
+async fn heard<T>(news: &mut mpsc::Receiver<AgentNews>, find: impl Fn(News) -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = find(news.recv().await.expect("led").news) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.expect("too slow")
 }
 
 /// The first counters of session 0 that are so.
@@ -490,6 +524,8 @@ async fn refused(news: &mut mpsc::Receiver<AgentNews>, reason: &str) {
         | News::Health(_)
         | News::Counters(_)
         | News::Peers(_)
+        | News::Flows(_)
+        | News::Refusals(_)
         | News::Left(_) => false,
     };
     let wait = async { while !is_it(&news.recv().await.expect("led").news) {} };

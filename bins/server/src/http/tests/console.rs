@@ -1,5 +1,7 @@
 //! The console over the real API: who sees what, what protects it, that nothing of what people type becomes markup.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
@@ -217,7 +219,15 @@ async fn nothing_that_people_type_becomes_markup() {
         paths.push(format!("/{page}?{name}={encoded}"));
     }
     for path in &paths {
-        let answer = world.send(call("GET", path).cookie(&root)).await;
+        let mut answer = world.send(call("GET", path).cookie(&root)).await;
+        // There are more pages than anybody may ask for at once.
+        for _ in 0..100 {
+            if answer.status != StatusCode::TOO_MANY_REQUESTS {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = world.send(call("GET", path).cookie(&root)).await;
+        }
         assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
         for markup in ["<script>", "<img", "<svg onload", "' onmouseover='", "}}<b>", "<x>"] {
             assert!(!answer.text.contains(markup), "{path} has {markup}");

@@ -224,6 +224,44 @@ async fn p18_a_tenants_administrator_sees_and_changes_only_what_is_their_tenants
 }
 
 #[tokio::test]
+async fn a_right_means_what_it_says_or_is_refused() {
+    let world = World::new().await;
+    let root = world.token("root", &[]).await;
+    for (right, tenant, place) in [
+        ("admin", None, None),
+        ("admin", Some("t1"), Some("/right")),
+        ("tenant-admin", Some("t1"), None),
+        ("tenant-admin", None, Some("/right")),
+        ("auditor", Some("t1"), None),
+        ("user", None, None),
+    ] {
+        let user = json!({ "name": format!("{right}-of-{tenant:?}"), "tenant": tenant, "right": right });
+        let answer = world.send(call("POST", "/api/v1/users").token(&root).json(&user)).await;
+        let refused =
+            (answer.status != StatusCode::CREATED).then(|| answer.problem().errors.remove(0).pointer);
+        assert_eq!(refused.as_deref(), place, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_needs_an_endpoint_is_not_added_before_there_is_one() {
+    let world = World::new().await;
+    let router = json!({ "name": "r2", "kind": "sluice", "client_ip_pool": ["10.78.0.0/24"] });
+    world.make::<sluice_api::RouterSpec>(router).await;
+    let alice = world.token("alice", &[]).await;
+    let add = |router: &str, needs: bool| {
+        let key = wg_proto::PublicKey::from_bytes([if needs { 51 } else { 52 }; 32]).to_string();
+        let device = json!({ "name": router, "router": router, "public_key": key, "needs_endpoint": needs });
+        call("POST", "/api/v1/devices").token(&alice).json(&device)
+    };
+    let problem = world.send(add("r2", true)).await.problem();
+    assert_eq!(problem.errors[0].pointer, "/router");
+    assert!(problem.errors[0].detail.contains("has not enrolled"), "{problem:?}");
+    assert_eq!(world.send(add("r2", false)).await.status, StatusCode::CREATED);
+    assert_eq!(world.send(add("r1", true)).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn p18_nobody_gives_more_right_than_they_have() {
     let world = World::new().await;
     let admin = world.token("t1-admin", &[]).await;

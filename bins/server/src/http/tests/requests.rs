@@ -16,7 +16,7 @@ async fn whatever_is_wrong_is_told_as_a_problem_with_its_code() {
     let roles = || call("POST", "/api/v1/roles").token(&root);
     let typed = || roles().header("content-type", "application/json; charset=utf-8");
     for (request, status, code) in [
-        (call("GET", "/"), 404, "unknown-route"),
+        (call("GET", "/nothing"), 404, "unknown-route"),
         (call("GET", "/api/v1/nothing").token(&root), 404, "unknown-route"),
         (call("PATCH", "/api/v1/roles").token(&root), 405, "wrong-method"),
         (call("GET", "/api/v1/login"), 405, "wrong-method"),

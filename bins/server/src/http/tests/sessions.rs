@@ -1,7 +1,7 @@
 //! Sessions and approvals over HTTP.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_api::TargetSpec;
 
 use super::{World, call};
@@ -115,6 +115,65 @@ async fn what_one_may_open_and_why_not_is_shown_before_one_asks() {
     assert_eq!(world.send(waiting(&root)).await.json()["items"][0]["user"], "alice");
     assert_eq!(world.send(call("POST", &path).token(&root).json(&yes)).await.status, StatusCode::OK);
     assert_eq!(world.send(explain(&alice, None, "vault")).await.json()["granted"], true);
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_packet_is_told_with_the_rule_and_of_others_only_to_those_who_see_them() {
+    let world = World::new().await;
+    let dst = json!([
+        { "selector": { "ip": "10.30.0.0/28", "proto": "tcp", "port": "8000-8009" },
+          "nat": { "addr": "10.40.0.0/28", "port": 443 } },
+    ]);
+    let target = json!({ "name": "web", "roles": ["dba"], "src_nat": true, "dst": dst });
+    world.make::<TargetSpec>(target.clone()).await;
+    // Leads there too, but nobody has a role for it.
+    let hidden = json!({ "name": "hidden", "dst": [{ "selector": { "ip": "10.30.0.5" } }] });
+    world.make::<TargetSpec>(hidden).await;
+    let (alice, bob, root) =
+        (world.token("alice", &[]).await, world.token("bob", &[]).await, world.token("root", &[]).await);
+    let explain = |token: &str, more: Value| {
+        let mut asked = json!({ "destination": "10.30.0.5", "proto": "tcp", "port": 8004 });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        call("POST", "/api/v1/explain/packet").token(token).json(&asked)
+    };
+
+    let before = world.send(explain(&alice, json!({}))).await.json();
+    assert_eq!((&before["verdict"], &before["client_ip"]), (&json!("not-allowed"), &json!("10.77.0.2")));
+    assert_eq!(before["targets"].as_array().unwrap().len(), 1, "{before}");
+    assert_eq!(
+        (&before["targets"][0]["target"], &before["targets"][0]["failed"]),
+        (&json!("web"), &json!([]))
+    );
+
+    let open = call("POST", "/api/v1/sessions").token(&alice).json(&json!({ "target": "web" }));
+    assert_eq!(world.send(open).await.status, StatusCode::CREATED);
+    let after = world.send(explain(&alice, json!({}))).await.json();
+    let rule = json!({
+        "destination": 0, "selector": "10.30.0.0/28 tcp 8000-8009", "becomes": "10.40.0.5:443", "src_nat": true,
+        "routers": ["r1"],
+    });
+    assert_eq!(
+        (&after["verdict"], &after["target"], &after["rule"]),
+        (&json!("pending"), &json!("web"), &rule)
+    );
+
+    // Bob comes from alice's address: her session is none of his business, and root sees both her session and what lacks.
+    let bobs = world.send(explain(&bob, json!({ "client_ip": "10.77.0.2" }))).await.json();
+    assert_eq!((&bobs["verdict"], &bobs["session"]), (&json!("not-allowed"), &Value::Null));
+    assert_eq!(world.send(explain(&bob, json!({ "user": "alice" }))).await.code(), "denied");
+    let roots = world.send(explain(&root, json!({ "user": "alice" }))).await.json();
+    assert_eq!(roots["verdict"], "pending");
+    let hidden = roots["targets"].as_array().unwrap().iter().find(|told| told["target"] == "hidden");
+    assert_eq!(hidden.unwrap()["failed"][0]["check"], 4, "{roots}");
+
+    for (wrong, place) in [
+        (json!({ "proto": "tpc" }), "/proto"),
+        (json!({ "port": null }), "/port"),
+        (json!({ "proto": "icmp" }), "/port"),
+    ] {
+        let problem = world.send(explain(&alice, wrong)).await.problem();
+        assert_eq!(problem.errors[0].pointer, place);
+    }
 }
 
 #[tokio::test]
