@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,6 +35,32 @@ pub struct AccessTarget {
     /// The user's session there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionView>,
+}
+
+impl AccessTarget {
+    /// The prefixes of all addresses that targets have, each once: what goes into a device's tunnel.
+    pub fn prefixes_of(targets: &[AccessTarget]) -> Vec<IpNet> {
+        let texts = targets.iter().flat_map(|target| &target.destinations);
+        let prefixes = texts.filter_map(|text| text.split_whitespace().next()).flat_map(prefixes).collect();
+        IpNet::aggregate(&prefixes)
+    }
+}
+
+/// Of `10.0.0.1`, `10.0.0.0/24`, `10.0.0.1-10.0.0.9`.
+fn prefixes(text: &str) -> Vec<IpNet> {
+    if let Ok(prefix) = text.parse::<IpNet>() {
+        return vec![prefix];
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(IpAddr::V4(first)), Ok(IpAddr::V4(last))) => {
+            Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect()
+        }
+        (Ok(IpAddr::V6(first)), Ok(IpAddr::V6(last))) => {
+            Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect()
+        }
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => Vec::new(),
+    }
 }
 
 /// What is in the way.
@@ -223,4 +250,23 @@ pub struct ApprovalView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub valid_until: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_targets_have_becomes_prefixes() {
+        for (text, expected) in [
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("10.0.0.0/24", "10.0.0.0/24"),
+            ("10.0.0.2-10.0.0.5", "10.0.0.2/31 10.0.0.4/31"),
+            ("fd20::5", "fd20::5/128"),
+            ("x", ""),
+        ] {
+            let found: Vec<_> = prefixes(text).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{text}");
+        }
+    }
 }

@@ -105,24 +105,3 @@ pub struct MappingState {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used: Option<Timestamp>,
 }
-
-/// A one-time token that enrols a router or a connector. Shown once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Enrolment {
-    /// Whom it enrols.
-    pub name: String,
-    /// The token, for `sluice-connector enroll TOKEN`.
-    pub token: String,
-    /// Until when it does.
-    #[schema(value_type = String, format = DateTime)]
-    pub expires: Timestamp,
-}
-
-impl std::fmt::Debug for Enrolment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Enrolment")
-            .field("name", &self.name)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
-}

@@ -24,7 +24,7 @@ pub use access::{
 };
 pub use audit::{AuditEvent, AuditObject, ChainState};
 pub use change::Change;
-pub use connector::{ConnectorSpec, ConnectorState, Dial, Enrolment, MappingSpec, MappingState};
+pub use connector::{ConnectorSpec, ConnectorState, Dial, MappingSpec, MappingState};
 pub use duration::{NotADuration, Seconds};
 pub use flow::FlowView;
 pub use object::{Object, Page};

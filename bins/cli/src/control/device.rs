@@ -2,10 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use ipnet::IpNet;
 use sluice_api::{AccessTarget, AddedDevice, NewDevice};
 use sluice_runtime::entropy;
 use sluice_runtime::host::failure::{Exit, Failure};
@@ -31,7 +30,7 @@ pub(super) async fn run(client: &Client, command: &DeviceCommand) -> Result<(), 
 async fn add(client: &Client, options: &AddOptions) -> Result<(), Failure> {
     let allowed = if options.allowed_ips.is_empty() {
         let targets: Vec<AccessTarget> = client.list("/api/v1/access", "", usize::MAX).await?;
-        needed(&targets)
+        AccessTarget::prefixes_of(&targets)
     } else {
         options.allowed_ips.clone()
     };
@@ -121,32 +120,10 @@ PersistentKeepalive = 25
     )))
 }
 
-/// The prefixes of all addresses that targets have, each once.
-fn needed(targets: &[AccessTarget]) -> Vec<IpNet> {
-    let texts = targets.iter().flat_map(|target| &target.destinations);
-    let prefixes = texts.filter_map(|text| text.split_whitespace().next()).flat_map(prefixes).collect();
-    IpNet::aggregate(&prefixes)
-}
-
-/// Of `10.0.0.1`, `10.0.0.0/24`, `10.0.0.1-10.0.0.9`.
-fn prefixes(text: &str) -> Vec<IpNet> {
-    if let Ok(prefix) = text.parse::<IpNet>() {
-        return vec![prefix];
-    }
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse(), last.parse()) {
-        (Ok(IpAddr::V4(first)), Ok(IpAddr::V4(last))) => {
-            Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect()
-        }
-        (Ok(IpAddr::V6(first)), Ok(IpAddr::V6(last))) => {
-            Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect()
-        }
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use serde_json::json;
 
     use super::*;
@@ -172,19 +149,5 @@ mod tests {
         assert_eq!(file.peers[0].endpoint.as_ref().unwrap().to_string(), "gw.example.net:51820");
         assert!(file.left_aside.is_empty());
         assert!(tunnel_file(&key, &added(None), &allowed).unwrap_err().to_string().contains("endpoint"));
-    }
-
-    #[test]
-    fn what_targets_have_becomes_prefixes() {
-        for (text, expected) in [
-            ("10.0.0.1", "10.0.0.1/32"),
-            ("10.0.0.0/24", "10.0.0.0/24"),
-            ("10.0.0.2-10.0.0.5", "10.0.0.2/31 10.0.0.4/31"),
-            ("fd20::5", "fd20::5/128"),
-            ("x", ""),
-        ] {
-            let found: Vec<_> = prefixes(text).iter().map(ToString::to_string).collect();
-            assert_eq!(found.join(" "), expected, "{text}");
-        }
     }
 }

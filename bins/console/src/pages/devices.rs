@@ -1,12 +1,11 @@
 //! My devices: added, listed, removed. A device's private key is made in the browser, and no request carries it.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use askama::Template;
 use axum::response::Response;
 use http::Method;
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use ipnet::IpNet;
 use serde_json::json;
 use sluice_api::{AccessTarget, AddedDevice, DeviceSpec, DeviceState, Object, Page, SessionView, UserSpec};
 use uuid::Uuid;
@@ -173,28 +172,8 @@ fn configuration(
 
 /// What goes into the tunnel: where the targets are; while there are none, nothing but the device's own address.
 fn needed(targets: &[AccessTarget], own: IpAddr) -> Vec<IpNet> {
-    let words = targets.iter().flat_map(|target| &target.destinations);
-    let found: BTreeSet<IpNet> =
-        words.filter_map(|words| words.split_whitespace().next()).flat_map(prefixes).collect();
-    let found = IpNet::aggregate(&found.into_iter().collect());
+    let found = AccessTarget::prefixes_of(targets);
     if found.is_empty() { vec![IpNet::from(own)] } else { found }
-}
-
-/// Of `10.0.0.1`, `10.0.0.0/24`, `10.0.0.1-10.0.0.9`.
-fn prefixes(text: &str) -> Vec<IpNet> {
-    if let Ok(prefix) = text.parse::<IpNet>() {
-        return vec![prefix];
-    }
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse(), last.parse()) {
-        (Ok(IpAddr::V4(first)), Ok(IpAddr::V4(last))) => {
-            Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect()
-        }
-        (Ok(IpAddr::V6(first)), Ok(IpAddr::V6(last))) => {
-            Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect()
-        }
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => Vec::new(),
-    }
 }
 
 #[cfg(test)]
@@ -202,17 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_targets_have_goes_into_the_tunnel_and_nothing_else() {
-        for (text, expected) in [
-            ("10.0.0.1", "10.0.0.1/32"),
-            ("10.0.0.0/24", "10.0.0.0/24"),
-            ("10.0.0.2-10.0.0.5", "10.0.0.2/31 10.0.0.4/31"),
-            ("fd20::5", "fd20::5/128"),
-            ("x", ""),
-        ] {
-            let found: Vec<_> = prefixes(text).iter().map(ToString::to_string).collect();
-            assert_eq!(found.join(" "), expected, "{text}");
-        }
+    fn a_tunnel_carries_at_least_the_devices_own_address() {
         assert_eq!(needed(&[], [10, 77, 0, 2].into()), ["10.77.0.2/32".parse::<IpNet>().unwrap()]);
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::Method;
 use serde_json::{Value, json};
-use sluice_api::{Enrolment, Page, Problem, Right, SessionView};
+use sluice_api::{Page, Problem, Right, SessionView};
 use uuid::Uuid;
 
 use crate::Console;
@@ -75,7 +75,6 @@ struct ObjectPage {
     about: Option<About>,
     form: Form,
     may_change: bool,
-    enrolment: Option<Enrolled>,
 }
 
 /// What stands beside an object's form.
@@ -91,8 +90,6 @@ struct About {
     updated_by: String,
     facts: Vec<(&'static str, Cell)>,
     users: Vec<Used>,
-    /// What a one-time token would do; empty: it takes none.
-    enrols: &'static str,
 }
 
 /// Who names an object.
@@ -100,12 +97,6 @@ struct Used {
     kind: Kind,
     id: String,
     name: String,
-}
-
-/// A one-time token, as it is shown once.
-struct Enrolled {
-    command: String,
-    expires: Moment,
 }
 
 #[derive(Template)]
@@ -457,14 +448,14 @@ pub(crate) async fn list(kind: Kind, visitor: Visitor) -> Shown {
 
 pub(crate) async fn new(kind: Kind, visitor: Visitor) -> Shown {
     let form = Form::of(kind.fields(&Choices::of(&visitor, kind).await?));
-    Ok(edit_with(kind, &visitor, None, form, None))
+    Ok(edit_with(kind, &visitor, None, form))
 }
 
 pub(crate) async fn show(kind: Kind, visitor: Visitor, id: Uuid) -> Shown {
     let object = visitor.call.get::<Value>(&format!("/api/v1/{}/{id}", kind.path())).await?;
     let form = Form::of(kind.fields(&Choices::of(&visitor, kind).await?)).filled(&object);
     let about = about(kind, &visitor, &object).await?;
-    Ok(edit_with(kind, &visitor, Some(about), form, None))
+    Ok(edit_with(kind, &visitor, Some(about), form))
 }
 
 /// Makes one, or replaces the one that the form was of.
@@ -474,7 +465,7 @@ pub(crate) async fn save(kind: Kind, visitor: Visitor, posted: Posted) -> Shown 
         let path = format!("/api/v1/{}", kind.path());
         return match visitor.call.post::<Value>(&path, &form.document(json!({}))).await {
             Ok(made) => Ok(onward(&format!("/{}/{}", kind.path(), plain(&made["id"])), "made")),
-            Err(Trouble::Problem(problem)) => Ok(edit_with(kind, &visitor, None, form.blame(&problem), None)),
+            Err(Trouble::Problem(problem)) => Ok(edit_with(kind, &visitor, None, form.blame(&problem))),
             Err(trouble) => Err(trouble),
         };
     }
@@ -488,7 +479,7 @@ pub(crate) async fn save(kind: Kind, visitor: Visitor, posted: Posted) -> Shown 
         Err(Trouble::Problem(problem)) => {
             form = form.blame(&stale_in_words(*problem));
             let about = about(kind, &visitor, &before).await?;
-            Ok(edit_with(kind, &visitor, Some(about), form, None))
+            Ok(edit_with(kind, &visitor, Some(about), form))
         }
         Err(trouble) => Err(trouble),
     }
@@ -506,32 +497,10 @@ pub(crate) async fn set_password(visitor: Visitor, Path(id): Path<Uuid>, posted:
                 Form::of(Kind::Users.fields(&Choices::of(&visitor, Kind::Users).await?)).filled(&object);
             form.error = Some(format!("The password is not set. {}", problem.detail));
             let about = about(Kind::Users, &visitor, &object).await?;
-            Ok(edit_with(Kind::Users, &visitor, Some(about), form, None))
+            Ok(edit_with(Kind::Users, &visitor, Some(about), form))
         }
         Err(trouble) => Err(trouble),
     }
-}
-
-/// Makes a one-time token, which its page shows this once.
-pub(crate) async fn enrol(kind: Kind, visitor: Visitor, id: Uuid) -> Shown {
-    let path = format!("/api/v1/{}/{id}", kind.path());
-    let made = visitor.call.post::<Enrolment>(&format!("{path}/enrolment"), &json!({})).await;
-    let object = visitor.call.get::<Value>(&path).await?;
-    let mut form = Form::of(kind.fields(&Choices::of(&visitor, kind).await?)).filled(&object);
-    let about = about(kind, &visitor, &object).await?;
-    let enrolled = match made {
-        Ok(Enrolment { token, expires, .. }) => Some(Enrolled {
-            command: format!("printf '%s' '{token}' | sluice-{0} enroll - && sluice-{0} run", kind.one()),
-            expires: Moment::at(expires),
-        }),
-        Err(Trouble::Problem(problem)) => {
-            form.error = Some(format!("There is no token. {}", problem.detail));
-            form.remedy = problem.remedy;
-            None
-        }
-        Err(trouble) => return Err(trouble),
-    };
-    Ok(edit_with(kind, &visitor, Some(about), form, enrolled))
 }
 
 pub(crate) async fn ask_remove(kind: Kind, visitor: Visitor, id: Uuid) -> Shown {
@@ -609,15 +578,7 @@ async fn about(kind: Kind, visitor: &Visitor, object: &Value) -> Result<About, T
         Ok(id) => users_of(visitor, id).await?,
         Err(_) => Vec::new(),
     };
-    let enrols = match (kind, object["kind"] == "embedded", object["public_key"].is_null()) {
-        (Kind::Connectors, _, true) | (Kind::Routers, false, true) => "Enrol it",
-        (Kind::Connectors, _, false) | (Kind::Routers, false, false) => "Give it a new key",
-        (Kind::Routers | Kind::Targets | Kind::Mappings | Kind::Users | Kind::Roles | Kind::Tenants, ..) => {
-            ""
-        }
-    };
     Ok(About {
-        enrols,
         end: with_query("/sessions/end", [(kind.one(), name.as_str())]),
         version: object["version"].as_u64().unwrap_or_default(),
         created: Moment::at(moment("created")),
@@ -646,13 +607,7 @@ async fn users_of(visitor: &Visitor, id: Uuid) -> Result<Vec<Used>, Trouble> {
     Ok(users)
 }
 
-fn edit_with(
-    kind: Kind,
-    visitor: &Visitor,
-    about: Option<About>,
-    form: Form,
-    enrolment: Option<Enrolled>,
-) -> Response {
+fn edit_with(kind: Kind, visitor: &Visitor, about: Option<About>, form: Form) -> Response {
     let title = about.as_ref().map_or_else(|| format!("New {}", kind.one()), |about| about.name.clone());
     page(&ObjectPage {
         shell: visitor.shell(kind.section(), &title),
@@ -660,7 +615,6 @@ fn edit_with(
         about,
         form,
         may_change: kind.may_change(visitor),
-        enrolment,
     })
 }
 
@@ -776,14 +730,6 @@ pub(crate) fn routes(kind: Kind) -> axum::Router<Console> {
     if kind == Kind::Targets {
         return routes;
     }
-    let enrolment = format!("/{}/{{id}}/enrol", kind.path());
-    let routes = match kind {
-        Kind::Connectors | Kind::Routers => routes.route(
-            &enrolment,
-            axum::routing::post(move |visitor: Visitor, Path(id): Path<Uuid>| enrol(kind, visitor, id)),
-        ),
-        Kind::Targets | Kind::Mappings | Kind::Users | Kind::Roles | Kind::Tenants => routes,
-    };
     routes
         .route(
             &new_path,
